@@ -153,6 +153,19 @@ class Resource:
         """Refs whose change makes this one stale."""
         return ()
 
+    def fingerprint(self, host: Host) -> str | None:
+        """A digest of what this resource is like when it is right, secrets filled in; None while that cannot be known.
+
+        A service is stale when the fingerprints of what it follows are not those it was last started with.
+        """
+        from agent.records import digest
+
+        return digest(self)
+
+    def disturbed(self, host: Host) -> Iterable[Step]:
+        """Steps to take before drift in something this one follows is repaired: a service notes here that it may have loaded the drift."""
+        return ()
+
     @classmethod
     def steps_together(cls, changes: tuple[Change, ...]) -> Iterator[Step]:
         """The steps for several changes at once, for kinds with ``batch``."""
