@@ -162,6 +162,14 @@ class Resource:
 
         return digest(self)
 
+    def stub(self) -> Resource:
+        """As much of it as is needed to remove it later, for the ledger."""
+        return self
+
+    def original(self) -> str | None:
+        """The path whose first occupant is kept before it is replaced, and put back when this leaves the spec."""
+        return None
+
     def disturbed(self, host: Host) -> Iterable[Step]:
         """Steps to take before drift in something this one follows is repaired: a service notes here that it may have loaded the drift."""
         return ()

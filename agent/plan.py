@@ -1,0 +1,201 @@
+"""Order and comparison: which resource comes when, and what differs. Pure but for `examine`, which reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import PlanError
+from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, differences
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.ledger import Ledger
+
+
+def by_ref(resources: Iterable[Resource]) -> dict[Ref, Resource]:
+    """The resources by ref. Raises PlanError when two have the same one."""
+    found: dict[Ref, Resource] = {}
+    for resource in resources:
+        if resource.ref in found and found[resource.ref] != resource:
+            raise PlanError(f"{resource.ref} is asked for twice, in different ways")
+        found[resource.ref] = resource
+    return found
+
+
+def behind(resource: Resource, desired: Mapping[Ref, Resource]) -> set[Ref]:
+    """The refs among ``desired`` that must be right before this one."""
+    return {ref for ref in (*resource.needs(), *resource.follows()) if ref in desired and ref != resource.ref}
+
+
+def graph(desired: Mapping[Ref, Resource], *, backwards: bool = False) -> TopologicalSorter[Ref]:
+    """A prepared sorter over the needs, for use ready set by ready set; ``backwards`` for removals. Raises PlanError for a cycle."""
+    sorter: TopologicalSorter[Ref] = TopologicalSorter()
+    for ref in sorted(desired):
+        sorter.add(ref)
+        for needed in sorted(behind(desired[ref], desired)):
+            if backwards:
+                sorter.add(needed, ref)
+            else:
+                sorter.add(ref, needed)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        members = " -> ".join(str(ref) for ref in error.args[1])
+        raise PlanError(f"these need each other: {members}") from None
+    return sorter
+
+
+def order(resources: Iterable[Resource], *, backwards: bool = False) -> list[Resource]:
+    """The resources so that what is needed comes first; among equals by ref. Raises PlanError for a cycle."""
+    desired = by_ref(resources)
+    sorter = graph(desired, backwards=backwards)
+    ordered: list[Resource] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        ordered += [desired[ref] for ref in ready]
+        sorter.done(*ready)
+    return ordered
+
+
+def closure(start: Iterable[Ref], desired: Mapping[Ref, Resource]) -> set[Ref]:
+    """These refs and everything they need or follow, at any distance."""
+    found: set[Ref] = set()
+    waiting = [ref for ref in start if ref in desired]
+    while waiting:
+        ref = waiting.pop()
+        if ref not in found:
+            found.add(ref)
+            waiting += behind(desired[ref], desired)
+    return found
+
+
+def compare(resource: Resource, current: Any) -> Change | None:
+    """What must change; None when nothing. A difference in ``stale`` alone is a restart."""
+    wanted = resource.desired()
+    if wanted is None:
+        return None if current is None else Change(resource, Action.DELETE, current=current)
+    if current is None:
+        return Change(resource, Action.CREATE, desired=wanted)
+    found = differences(wanted, current)
+    if not found:
+        return None
+    costs = {each.name: each.metadata.get("disruption", Disruption.NONE) for each in fields(wanted)}
+    action = Action.RESTART if [each.field for each in found] == ["stale"] else Action.UPDATE
+    return Change(
+        resource,
+        action,
+        current=current,
+        desired=wanted,
+        differences=found,
+        disruption=max(costs[each.field] for each in found),
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes in order, the refs that left the spec and stay as orphans, and what could not be looked at."""
+
+    changes: tuple[Change, ...]
+    removals: tuple[Change, ...] = ()
+    orphans: tuple[Ref, ...] = ()
+    failures: tuple[tuple[Ref, str], ...] = ()
+    """Resources that could not be read, with the reason."""
+    resources: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.changes or self.removals or self.failures)
+
+    @property
+    def drift(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.drift)
+
+    def count(self, action: Action) -> int:
+        return sum(change.action is action for change in (*self.changes, *self.removals))
+
+
+def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref, Change]) -> Change | None:
+    """Reads one resource and says what must change: the only judgement there is, for plan, apply and verify alike.
+
+    ``pending`` holds the changes planned for what comes before it (none in an apply: there they have been made).
+    """
+    waiting = sorted(ref for ref in (*resource.needs(), *resource.follows()) if ref in pending)
+    try:
+        change = compare(resource, resource.read(host))
+    except NotYetReadable:
+        if not waiting:
+            raise
+        return Change(resource, Action.UPDATE, desired=resource.desired(), known_after=waiting[0]) if (
+            ledger.settled(resource.ref)
+        ) else Change(resource, Action.CREATE, desired=resource.desired(), known_after=waiting[0])
+    predicted = _restart_foreseen(resource, host, pending) if change is None else ()
+    if predicted:
+        return Change(
+            resource,
+            Action.RESTART,
+            desired=resource.desired(),
+            because=predicted,
+            disruption=Disruption.RESTART,
+            drift=all(pending[ref].drift for ref in predicted),
+        )
+    if change is None:
+        return None
+    because = tuple(ref for ref in resource.follows() if ref in pending) if change.action is Action.RESTART else ()
+    return replace(change, because=because, drift=ledger.was_right(resource, host))
+
+
+def _restart_foreseen(resource: Resource, host: Host, pending: Mapping[Ref, Change]) -> tuple[Ref, ...]:
+    """Inputs whose pending repair will make a running service stale, because it may have loaded what is there now."""
+    drifted = tuple(ref for ref in resource.follows() if ref in pending and pending[ref].drift)
+    if drifted and any(True for _ in resource.disturbed(host)):
+        return drifted
+    return ()
+
+
+def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
+    """Looks at everything and changes nothing."""
+    host.begin(desired)
+    pending: dict[Ref, Change] = {}
+    failures: list[tuple[Ref, str]] = []
+    for resource in order(desired.values()):
+        try:
+            change = examine(resource, host, ledger, pending)
+        except NotYetReadable as reason:
+            failures.append((resource.ref, str(reason)))
+        else:
+            if change is not None:
+                pending[resource.ref] = change
+    removals, orphans = departures(desired, host, ledger)
+    return Plan(tuple(pending.values()), removals, orphans, tuple(failures), len(desired))
+
+
+def departures(
+    desired: Mapping[Ref, Resource], host: Host, ledger: Ledger
+) -> tuple[tuple[Change, ...], tuple[Ref, ...]]:
+    """What left the spec: changes that remove what the agent made or put back what stood there, in order; and the orphans that stay."""
+    gone = [entry for entry in ledger.entries() if entry.ref not in desired]
+    orphans = tuple(sorted(entry.ref for entry in gone if entry.resource.holds_work and entry.made == "created"))
+    removable = [entry.resource for entry in gone if entry.made in ("created", "replaced") and entry.ref not in orphans]
+    changes = []
+    for resource in order(removable, backwards=True):
+        try:
+            current = resource.read(host)
+        except NotYetReadable:
+            current = None
+        changes.append(Change(resource, Action.DELETE, current=current))
+    return tuple(changes), orphans
+
+
+def restricted(desired: Mapping[Ref, Resource], targets: Sequence[str]) -> dict[Ref, Resource]:
+    """Only the targets and what they need. Raises PlanError for a target that is not there."""
+    refs = []
+    for target in targets:
+        matching = [ref for ref in desired if str(ref) == target or ref.kind == target]
+        if not matching:
+            raise PlanError(f"no resource is called {target}", hint="agent plan --json lists the refs")
+        refs += matching
+    wanted = closure(refs, desired)
+    return {ref: resource for ref, resource in desired.items() if ref in wanted}

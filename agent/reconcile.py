@@ -1,0 +1,195 @@
+"""One pass that changes the host: read, compare, change, read again, over everything, in the order of needs and as parallel as they allow."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent import plan
+from agent.errors import HostError
+from agent.resource import Action, Change, NotYetReadable, Outcome, Ref, Resource, Result
+from agent.steps import Keep, PutBack
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+WORKERS = 6
+"""Resources that are looked after at the same time: they mostly wait for other programs."""
+
+
+@dataclass
+class Pass:
+    """One pass over ``desired``. ``watch`` is told the ref and what happens to it as it happens."""
+
+    desired: Mapping[Ref, Resource]
+    host: Host
+    ledger: Ledger
+    outcomes: dict[Ref, Outcome] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set from outside to begin no further resource; those begun are finished."""
+
+    def run(self) -> tuple[Outcome, ...]:
+        """Makes everything right that can be made right. Raises PlanError for a cycle; whatever else goes wrong is an outcome."""
+        self._begun = time.monotonic()
+        self.host.begin(self.desired)
+        sorter = plan.graph(self.desired)
+        finished: queue.SimpleQueue[tuple[Ref, ...]] = queue.SimpleQueue()
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="pass") as pool:
+            while sorter.is_active():
+                for group in self._groups(sorter.get_ready()):
+                    pool.submit(self._settle, group, finished)
+                sorter.done(*finished.get())
+        return tuple(self.outcomes[ref] for ref in sorted(self.outcomes, key=lambda ref: self.outcomes[ref].started))
+
+    def _groups(self, ready: Iterable[Ref]) -> list[tuple[Resource, ...]]:
+        """Resources one by one, but those of a kind that is changed together as one group."""
+        batches: dict[str, list[Resource]] = {}
+        singles: list[tuple[Resource, ...]] = []
+        for ref in sorted(ready):
+            resource = self.desired[ref]
+            if resource.batch:
+                batches.setdefault(ref.kind, []).append(resource)
+            else:
+                singles.append((resource,))
+        # the batches first: a package transaction is the longest thing there is to wait for
+        return [*map(tuple, batches.values()), *singles]
+
+    def _settle(self, group: tuple[Resource, ...], finished: queue.SimpleQueue[tuple[Ref, ...]]) -> None:
+        try:
+            self._make_right(group)
+        except Exception:  # a defect in a kind must not stop the pass or hang it; it is an outcome with a traceback in the log
+            log.exception("%s: unexpected", group[0].ref)
+            for resource in group:
+                self._end(resource, Result.FAILED, message="unexpected error; the log has the traceback")
+        finally:
+            finished.put(tuple(resource.ref for resource in group))
+
+    def _make_right(self, group: tuple[Resource, ...]) -> None:
+        started = time.monotonic() - self._begun
+        changes: list[Change] = []
+        for resource in group:
+            if obstacle := self._obstacle(resource):
+                self._end(resource, Result.SKIPPED, message=obstacle, started=started)
+                continue
+            try:
+                change = plan.examine(resource, self.host, self.ledger, {})
+            except (HostError, NotYetReadable) as error:
+                self._end(resource, Result.FAILED, message=str(error), hint=getattr(error, "hint", ""), started=started)
+                continue
+            if change is None:
+                self.ledger.seen_right(resource, self.host)
+                self._end(resource, Result.UNCHANGED, started=started)
+            else:
+                changes.append(change)
+        if not changes:
+            return
+        failure = self._perform(tuple(changes))
+        for change in changes:
+            self._verify(change, failure, started)
+
+    def _obstacle(self, resource: Resource) -> str:
+        if self.stopping.is_set():
+            return "the pass was stopped"
+        for ref in sorted(plan.behind(resource, self.desired)):
+            outcome = self.outcomes[ref]
+            if outcome.result in (Result.FAILED, Result.SKIPPED):
+                return f"needs {ref}, which {'failed' if outcome.result is Result.FAILED else 'was skipped'}"
+        return ""
+
+    def _perform(self, changes: tuple[Change, ...]) -> HostError | None:
+        try:
+            for change in changes:
+                self._prepare(change)
+            for step in type(changes[0].resource).steps_together(changes):
+                log.info("%s: %r", changes[0].resource.ref, step)
+                self.host.perform(step)
+        except HostError as error:
+            return error
+        return None
+
+    def _prepare(self, change: Change) -> None:
+        """What must be on the disk before the change is: that it is the agent's doing, what stood there, and which services may have loaded drift."""
+        resource = change.resource
+        self.host.progress.say(str(resource.ref), change.action.value)
+        known = self.ledger.entry(resource.ref)
+        if change.current is not None and (path := resource.original()) and (known is None or known.made == "adopted"):
+            self.host.perform(Keep(str(resource.ref), path))
+        self.ledger.making(resource, existed=change.current is not None)
+        if change.drift:
+            for follower in self.desired.values():
+                if resource.ref in follower.follows():
+                    for step in follower.disturbed(self.host):
+                        self.host.perform(step)
+
+    def _verify(self, change: Change, failure: HostError | None, started: float) -> None:
+        """Reads again: changed means seen to be right."""
+        resource = change.resource
+        try:
+            left = plan.compare(resource, resource.read(self.host))
+        except (HostError, NotYetReadable) as error:
+            left, failure = change, failure or HostError(str(error))
+        if left is None:
+            self.ledger.seen_right(resource, self.host)
+            self._end(resource, Result.CHANGED, change=change, started=started)
+        elif failure is not None:
+            self._end(resource, Result.FAILED, change=change, message=str(failure), hint=failure.hint, started=started)
+        else:
+            fields = ", ".join(each.field for each in left.differences) or left.action.value
+            self._end(resource, Result.FAILED, change=change, message=f"still differs: {fields}", started=started)
+
+    def _end(
+        self,
+        resource: Resource,
+        result: Result,
+        *,
+        change: Change | None = None,
+        message: str = "",
+        hint: str = "",
+        started: float = 0.0,
+    ) -> None:
+        seconds = time.monotonic() - self._begun - started
+        self.outcomes[resource.ref] = Outcome(resource.ref, result, change, message, hint, started, seconds)
+        level = {Result.UNCHANGED: logging.DEBUG, Result.FAILED: logging.ERROR}.get(result, logging.INFO)
+        log.log(level, "%s: %s%s", resource.ref, result.value, f": {message}" if message else "")
+        if result is not Result.UNCHANGED:
+            self.host.progress.say(str(resource.ref), f"{result.value}{f': {message}' if message else ''}")
+
+
+def remove(removals: Iterable[Change], host: Host, ledger: Ledger) -> list[Outcome]:
+    """Removes what left the spec, in the given order; what was replaced is put back. Orphans are not among the removals."""
+    outcomes: list[Outcome] = []
+    failed: set[Ref] = set()
+    for change in removals:
+        resource, begun = change.resource, time.monotonic()
+        entry = ledger.entry(resource.ref)
+        message = hint = ""
+        try:
+            blocked = [each.ref for each in (c.resource for c in removals) if resource.ref in each.needs() and each.ref in failed]
+            if blocked:
+                message = f"{blocked[0]}, which needs it, could not be removed"
+            elif entry is not None and entry.made == "replaced" and (path := resource.original()):
+                host.perform(PutBack(str(resource.ref), path))
+            elif change.current is not None:
+                host.progress.say(str(resource.ref), Action.DELETE.value)
+                for step in resource.steps(change):
+                    host.perform(step)
+                if resource.read(host) is not None:
+                    message = "is still there"
+        except (HostError, NotYetReadable) as error:
+            message, hint = str(error), getattr(error, "hint", "")
+        if message:
+            failed.add(resource.ref)
+        else:
+            ledger.gone(resource.ref)
+        result = Result.FAILED if message else Result.CHANGED
+        outcomes.append(Outcome(resource.ref, result, change, message, hint, 0.0, time.monotonic() - begun))
+    return outcomes
