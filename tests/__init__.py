@@ -1,0 +1,1 @@
+"""The tests of the agent; see CONTRIBUTING.md for how to run them."""

@@ -1,0 +1,73 @@
+"""Makes the packages of one part from its inputs; runs in the builder's own virtual environment.
+
+    python -m tests.channel.assemble PART INPUTS OUT
+
+INPUTS holds ``debs`` and ``wheels``, as far as the part has them. OUT gets the packages and, for each of its
+subdirectories, their records as repodata.json.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tests.channel.interpreters import python311
+from tests.channel.package import Package, Record, write
+from tests.channel.parts import PARTS
+from tests.channel.wheels import Extra, Wheel, extras_asked_for
+
+Written = tuple[str, Record]
+
+INTERPRETERS: dict[str, Callable[[Path], Package]] = {"py311": python311}
+
+
+def convert_wheel(path: Path, python: str, out: Path) -> tuple[Written, set[Extra]]:
+    """Write the package of one wheel; return it with the extras of others that it asks for."""
+    wheel = Wheel(path, python)
+    return write(wheel.package(), out), extras_asked_for(wheel)
+
+
+def write_repodata(records: Iterable[Written], out: Path) -> None:
+    """Write repodata.json for both subdirectories, whether they hold packages or not."""
+    chosen = sorted(records)
+    for subdir in ("linux-64", "noarch"):
+        mine = [(name, record) for name, record in chosen if record["subdir"] == subdir]
+        repodata = {
+            "info": {"subdir": subdir},
+            "packages": {name: record for name, record in mine if name.endswith(".tar.bz2")},
+            "packages.conda": {name: record for name, record in mine if name.endswith(".conda")},
+            "removed": [],
+            "repodata_version": 1,
+        }
+        (out / subdir).mkdir(parents=True, exist_ok=True)
+        (out / subdir / "repodata.json").write_text(json.dumps(repodata, indent=1, sort_keys=True))
+
+
+def assemble(part_name: str, inputs: Path, out: Path) -> None:
+    """Make every package of the part."""
+    part = PARTS[part_name]
+    wheels = sorted(inputs.glob("wheels/*.whl"), key=lambda path: path.stat().st_size, reverse=True)
+    with ProcessPoolExecutor() as pool:
+        interpreter = pool.submit(_interpreter, part_name, inputs / "debs", out)
+        converted = list(pool.map(convert_wheel, wheels, [part.python] * len(wheels), [out] * len(wheels)))
+        records = [*interpreter.result(), *(written for written, _ in converted)]
+    wanted = set[Extra]().union(*(extras for _, extras in converted))
+    records += _extras(wheels, part.python, wanted, out)
+    write_repodata(records, out)
+
+
+def _interpreter(part_name: str, debs: Path, out: Path) -> list[Written]:
+    return [write(INTERPRETERS[part_name](debs), out)] if part_name in INTERPRETERS else []
+
+
+def _extras(paths: Iterable[Path], python: str, wanted: set[Extra], out: Path) -> Iterator[Written]:
+    for path in paths:
+        wheel = Wheel(path, python)
+        for name, extra in sorted(wanted):
+            if wheel.package().name == name:
+                yield write(wheel.package_with(extra), out)
+
+
+if __name__ == "__main__":
+    assemble(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
