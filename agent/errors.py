@@ -89,6 +89,10 @@ class TemporaryError(HostError):
     exit_status = Exit.TEMPORARY
 
 
+class Deferred(HostError):
+    """The host would do it, but now is not the time: the text says what is waited for. An outcome of its own: skipped, and tried again."""
+
+
 class BusyError(AgentError):
     """Another run holds the lock."""
 

@@ -6,13 +6,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent import plan
-from agent.errors import HostError
+from agent.errors import Deferred, HostError
 from agent.resource import Action, Change, NotYetReadable, Outcome, Ref, Resource, Result
 from agent.steps import Keep, PutBack
 
@@ -140,6 +140,8 @@ class Pass:
         if left is None:
             self.ledger.seen_right(resource, self.host)
             self._end(resource, Result.CHANGED, change=change, started=started)
+        elif isinstance(failure, Deferred):
+            self._end(resource, Result.SKIPPED, change=change, message=str(failure), hint=failure.hint, started=started)
         elif failure is not None:
             self._end(resource, Result.FAILED, change=change, message=str(failure), hint=failure.hint, started=started)
         else:
@@ -164,7 +166,7 @@ class Pass:
             self.host.progress.say(str(resource.ref), f"{result.value}{f': {message}' if message else ''}")
 
 
-def remove(removals: Iterable[Change], host: Host, ledger: Ledger) -> list[Outcome]:
+def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outcome]:
     """Removes what left the spec, in the given order; what was replaced is put back. Orphans are not among the removals."""
     outcomes: list[Outcome] = []
     failed: set[Ref] = set()

@@ -170,6 +170,10 @@ class Resource:
         """The path whose first occupant is kept before it is replaced, and put back when this leaves the spec."""
         return None
 
+    def judges(self) -> bool:
+        """Whether its failing after a change means that the change was unhealthy, so that the previous generation is restored."""
+        return False
+
     def disturbed(self, host: Host) -> Iterable[Step]:
         """Steps to take before drift in something this one follows is repaired: a service notes here that it may have loaded the drift."""
         return ()

@@ -1,0 +1,75 @@
+"""From the spec's files to the resources they stand for, read through the host so that evidence covers them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError, Problem, SpecError
+from agent.plan import by_ref
+from agent.resource import Ref, Resource
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.spec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A valid spec, the files it came from, and its resources."""
+
+    spec: Spec
+    documents: tuple[tuple[str, bytes], ...]
+    resources: Mapping[Ref, Resource]
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of the files as they are written."""
+        return digest(self.documents)
+
+
+def digest(documents: tuple[tuple[str, bytes], ...]) -> str:
+    """A digest of the names and bytes of the spec's files."""
+    whole = hashlib.blake2b(digest_size=16)
+    for name, content in documents:
+        whole.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
+    return whole.hexdigest()
+
+
+def drop_ins(path: str) -> str:
+    """The directory of a spec's drop-ins: ``/etc/agent/spec.d`` for ``/etc/agent/spec.yaml``."""
+    return f"{path.removesuffix('.yaml').removesuffix('.yml')}.d"
+
+
+def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, bytes], ...]:
+    """The spec's file and its drop-ins in name order.
+
+    With ``trusted_only`` each is refused (SpecError) when someone other than root can write it or a directory above it. Raises AgentError when
+    there is no spec.
+    """
+    from agent.spec.safety import unsafe
+
+    found = []
+    directory = drop_ins(path)
+    names = host.looks.ask("names", directory) or ()
+    for each in [path, *(f"{directory}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != ".")]:
+        if trusted_only and (problem := unsafe(each)) is not None:
+            raise SpecError((problem,))
+        content = host.files.content(each)
+        if content is None:
+            raise AgentError(f"there is no spec at {each}", hint="agent apply PATH, or write one: see examples/ and docs/spec.md")
+        found.append((each, content))
+    return tuple(found)
+
+
+def want(path: str, host: Host, *, trusted_only: bool = True, mirrors: Mapping[str, tuple[str, ...]] | None = None) -> Wanted:
+    """Loads, validates and expands the spec. Raises SpecError with every problem at once."""
+    from agent.spec.expand import expand
+    from agent.spec.source import Document, load
+
+    files = documents(path, host, trusted_only=trusted_only)
+    spec = load([Document(name, content) for name, content in files])
+    return Wanted(spec, files, by_ref(expand(spec, host, mirrors or {})))
