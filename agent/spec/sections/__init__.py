@@ -1,0 +1,1 @@
+"""One module per section of the spec: pydantic models, pure data and its validation."""

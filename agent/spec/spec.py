@@ -1,0 +1,116 @@
+"""The spec: all sections together, and the questions that need more than one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Section, refuse
+from .fields import PackageName, UnitName
+from .sections.agent import Agent
+from .sections.conda import Conda, Environment
+from .sections.files import File, FilePath
+from .sections.jupyter import Jupyter
+from .sections.mysql import Mysql
+from .sections.tls import Tls
+from .sections.units import Unit
+from .sections.user import User
+
+SERVER_ENVIRONMENT = "jupyter"
+SERVER_PACKAGES = ("python >=3.10", "jupyterlab >=4", "notebook >=7", "ipykernel")
+"""What the environment holds that the agent adds for the server: both interfaces, so that either can be chosen."""
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise refuse("is empty; write {} after the colon for the defaults, or leave the section out", show=False)
+    return value
+
+
+@dataclass(frozen=True)
+class ShownKernel:
+    """A kernel with everything decided."""
+
+    environment: str
+    name: str
+    display_name: str
+    language: str
+    """``python`` or ``R``."""
+
+
+class Spec(Section):
+    """What the host should be. Every section is optional; `jupyter` brings `user`, `tls` and `conda` with it."""
+
+    user: Annotated[User | None, BeforeValidator(_given)] = Field(
+        default=None, description="The account that notebooks run as."
+    )
+    tls: Annotated[Tls | None, BeforeValidator(_given)] = Field(default=None, description="The server's certificate.")
+    jupyter: Annotated[Jupyter | None, BeforeValidator(_given)] = Field(default=None, description="The Jupyter server.")
+    conda: Annotated[Conda | None, BeforeValidator(_given)] = Field(
+        default=None, description="Environments and their kernels."
+    )
+    mysql: Annotated[Mysql | None, BeforeValidator(_given)] = Field(default=None, description="The database server.")
+    packages: tuple[PackageName, ...] = Field(
+        default=(), description="Further packages of the distribution.", examples=[["git", "htop"]]
+    )
+    files: Mapping[FilePath, File] = Field(
+        default={},
+        description="Further files and directories, by path.",
+        examples=[{"/etc/motd": {"content": "Welcome\n"}}],
+    )
+    units: Mapping[UnitName, Unit] = Field(
+        default={},
+        description="Further systemd units, by name.",
+        examples=[{"ssh.service": {"enabled": True, "active": True}}],
+    )
+    agent: Annotated[Agent, BeforeValidator(_given)] = Field(default=Agent(), description="How often the daemon looks.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_jupyter_needs(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("jupyter"), dict | Jupyter):
+            return {"user": {}, "tls": {}, "conda": {}, **value}
+        return value
+
+    def server_environment(self) -> tuple[str, Environment]:
+        """The environment that the Jupyter server runs from; the agent's own where the spec declares none.
+
+        Only meaningful with a ``jupyter`` section.
+        """
+        declared = self.conda.environments if self.conda else {}
+        marked = next((name for name, environment in declared.items() if environment.server), SERVER_ENVIRONMENT)
+        name = (self.jupyter and self.jupyter.environment) or marked
+        return name, declared.get(name) or Environment(packages=SERVER_PACKAGES, server=True)
+
+    def environments(self) -> dict[str, Environment]:
+        """Every environment by name, the server's included."""
+        declared = dict(self.conda.environments) if self.conda else {}
+        if self.jupyter:
+            name, environment = self.server_environment()
+            declared.setdefault(name, environment)
+        return declared
+
+    def kernels(self) -> Iterator[ShownKernel]:
+        """The kernels that the declared environments offer, with everything decided."""
+        for name, environment in (self.conda.environments if self.conda else {}).items():
+            kernel, language = environment.kernel, environment.language()
+            if language is None or (kernel and not kernel.show):
+                continue
+            shown = "Python" if language == "python" else language
+            yield ShownKernel(
+                environment=name,
+                name=(kernel and kernel.name) or name.lower(),
+                display_name=(kernel and kernel.display_name) or f"{shown} ({name})",
+                language=language,
+            )
+
+    def client_account(self) -> str | None:
+        """The database account (``name@host``) that the notebook account's option file names; None for no such file."""
+        if self.mysql is None or self.user is None or not self.mysql.client_file.write:
+            return None
+        own = f"{self.user.name}@localhost"
+        named = self.mysql.client_file.user or (own if own in self.mysql.users else next(iter(self.mysql.users), None))
+        return named if named in self.mysql.users else None
