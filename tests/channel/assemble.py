@@ -12,14 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.channel.interpreters import python311
+from tests.channel.interpreters import python27, python311
 from tests.channel.package import Package, Record, write
 from tests.channel.parts import PARTS
+from tests.channel.rlang import r_packages
+from tests.channel.sources import source_package
 from tests.channel.wheels import Extra, Wheel, extras_asked_for
 
 Written = tuple[str, Record]
 
-INTERPRETERS: dict[str, Callable[[Path], Package]] = {"py311": python311}
+FROM_DEBS: dict[str, Callable[[Path], Iterable[Package]]] = {
+    "py311": lambda debs: [python311(debs)],
+    "py27": lambda debs: [python27(debs)],
+    "r": r_packages,
+}
 
 
 def convert_wheel(path: Path, python: str, out: Path) -> tuple[Written, set[Extra]]:
@@ -49,16 +55,18 @@ def assemble(part_name: str, inputs: Path, out: Path) -> None:
     part = PARTS[part_name]
     wheels = sorted(inputs.glob("wheels/*.whl"), key=lambda path: path.stat().st_size, reverse=True)
     with ProcessPoolExecutor() as pool:
-        interpreter = pool.submit(_interpreter, part_name, inputs / "debs", out)
+        from_debs = pool.submit(_from_debs, part_name, inputs / "debs", out)
         converted = list(pool.map(convert_wheel, wheels, [part.python] * len(wheels), [out] * len(wheels)))
-        records = [*interpreter.result(), *(written for written, _ in converted)]
+        records = [*from_debs.result(), *(written for written, _ in converted)]
     wanted = set[Extra]().union(*(extras for _, extras in converted))
+    archives = sorted(path for path in inputs.glob("wheels/*") if path.suffix != ".whl")
+    records += [write(source_package(path), out) for path in archives]
     records += _extras(wheels, part.python, wanted, out)
     write_repodata(records, out)
 
 
-def _interpreter(part_name: str, debs: Path, out: Path) -> list[Written]:
-    return [write(INTERPRETERS[part_name](debs), out)] if part_name in INTERPRETERS else []
+def _from_debs(part_name: str, debs: Path, out: Path) -> list[Written]:
+    return [write(package, out) for package in FROM_DEBS[part_name](debs)] if part_name in FROM_DEBS else []
 
 
 def _extras(paths: Iterable[Path], python: str, wanted: set[Extra], out: Path) -> Iterator[Written]:

@@ -32,6 +32,54 @@ PYTHON_LIBRARIES = (
     "zlib1g",
 )
 
+R_LIBRARIES = (
+    "libblas3",
+    "libbz2-1.0",
+    "libcom-err2",
+    "libgfortran5",
+    "libgomp1",
+    "libgssapi-krb5-2",
+    "libicu72",
+    "libk5crypto3",
+    "libkeyutils1",
+    "libkrb5-3",
+    "libkrb5support0",
+    "liblapack3",
+    "liblzma5",
+    "libpcre2-8-0",
+    "libquadmath0",
+    "libreadline8",
+    "libssl3",
+    "libtinfo6",
+    "libtirpc3",
+    "libtre5",
+    "zlib1g",
+)
+PBDZMQ_LIBRARIES = ("libbsd0", "libmd0", "libnorm1", "libpgm-5.3-0", "libprotobuf32", "libsodium23", "libxml2", "libzmq5")
+R_KERNEL = (
+    "base64enc",
+    "cli",
+    "crayon",
+    "digest",
+    "ellipsis",
+    "evaluate",
+    "fansi",
+    "fastmap",
+    "glue",
+    "htmltools",
+    "irdisplay",
+    "irkernel",
+    "jsonlite",
+    "lifecycle",
+    "pbdzmq",
+    "pillar",
+    "repr",
+    "rlang",
+    "utf8",
+    "uuid",
+    "vctrs",
+)
+
 PARTS = {
     "py311": Part(
         release="bookworm",
@@ -46,6 +94,24 @@ PARTS = {
         wheels="py311.txt",
     ),
     "jupyter": Part(wheels="jupyter.txt"),
+    "py27": Part(
+        python="2.7",
+        release="bullseye",
+        debs=(
+            "python2.7-minimal",
+            "libpython2.7-minimal",
+            "libpython2.7-stdlib",
+            "libssl1.1",
+            "libffi7",
+            *PYTHON_LIBRARIES,
+        ),
+        wheels="py27.txt",
+        sources="py27-sources.txt",
+    ),
+    "r": Part(
+        release="bookworm",
+        debs=("r-base-core", *R_LIBRARIES, *PBDZMQ_LIBRARIES, *(f"r-cran-{name}" for name in R_KERNEL)),
+    ),
 }
 
 
