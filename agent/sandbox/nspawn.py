@@ -1,0 +1,50 @@
+"""The command line of systemd-nspawn(1), the same for hosts that boot and for layers that are built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.sandbox.programs import PATH
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or directory of this system seen in the host, at the same path unless ``target`` names another."""
+
+    source: Path
+    target: Path | None = None
+    writable: bool = False
+
+    def __str__(self) -> str:
+        source = _escaped(self.source.resolve(strict=True))
+        return f"--bind{'' if self.writable else '-ro'}={source}:{_escaped(self.target or self.source)}"
+
+
+def _escaped(path: Path) -> str:
+    return os.fspath(path).replace("\\", "\\\\").replace(":", "\\:")
+
+
+def command(root: Path, name: str, *options: str, binds: Iterable[Bind] = (), words: Iterable[str] = ()) -> list[str]:
+    """Runs ``words`` (for a host that boots: kernel arguments) in a root, unknown to this system's systemd."""
+    return [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={root}",
+        f"--machine={name}",
+        "--register=no",
+        "--keep-unit",
+        "--console=pipe",
+        "--link-journal=no",
+        "--timezone=off",
+        "--settings=no",
+        *map(str, binds),
+        *options,
+        "--",
+        *words,
+    ]
+
+
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
