@@ -92,6 +92,7 @@ class Apply:
             return self._finish(wanted, Report(Exit.ROLLED_BACK, rolled_back=reason))
         if self.request.approve is not None and not self.request.approve(plan.plan(desired, self.host, self.ledger)):
             return Report(Exit.OK, refused=True)
+        durable.unlink(evidence_path(self.host))  # from here on the host is not what the last pass saw
         self._pass = Pass(desired, self.host, self.ledger)
         if self._stopped:
             self._pass.stopping.set()

@@ -1,0 +1,26 @@
+"""Where `agent` starts: the short way for a host on which nothing changed, and the command line for everything else."""
+
+from __future__ import annotations
+
+import sys
+
+from agent import quiet
+
+
+def main() -> int:
+    """Runs the command line that was given; returns the exit status."""
+    words = sys.argv[1:]
+    status = quiet.attempt(words)
+    if status is not None:
+        return status
+    if sys.flags.no_site:  # the launcher starts Python with -S, to save that time on the short way
+        import site
+
+        site.main()
+    from agent.cli import run
+
+    return run(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The verb `apply`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from agent.apply import Apply, Report, Request
+from agent.cli import saved
+from agent.cli.console import Lines, paint, say
+from agent.errors import AgentError
+from agent.host import Host
+from agent.plan import Plan
+from agent.report import machine, text
+from agent.resource import Action, Disruption, Result
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Makes the host match the spec, or a saved plan."""
+    if os.geteuid() != 0:
+        raise AgentError("apply changes the host and needs root", hint="sudo agent apply")
+    request = Request(
+        os.path.abspath(options.spec),
+        targets=tuple(options.target),
+        lock_timeout=options.lock_timeout,
+        retry=options.retry,
+        mirrors=options.mirrors,
+        approve=_ask(options) if sys.stdin.isatty() and sys.stdout.isatty() and not options.yes else None,
+        waiting=lambda holder: say(f"waiting: {holder} holds the lock"),
+    )
+    plan = saved.load(request.spec)
+    if plan is not None:
+        request = replace(
+            request, spec=plan.spec, targets=plan.targets, mirrors=plan.mirrors, approve=lambda found: _same(found, plan, options.spec)
+        )
+    host = Host(progress=Lines.progress())
+    run = Apply(request, host)
+    signal.signal(signal.SIGTERM, lambda *_: run.stop())
+    report = run.run()
+    show(report, host, options)
+    return report.exit_status
+
+
+def _same(found: Plan, plan: saved.Saved, path: str) -> bool:
+    if saved.digest(found) != plan.digest:
+        raise AgentError(
+            f"{path} is stale: the spec or the host has changed since it was saved. Nothing was changed.",
+            hint="look again: agent plan --out FILE",
+        )
+    return True
+
+
+def _ask(options: argparse.Namespace) -> Callable[[Plan], bool]:
+    """Shows the plan; asks only where something is interrupted, removed, or repaired against a hand-made change."""
+
+    def approve(found: Plan) -> bool:
+        if found.empty:
+            return True
+        for line in text.plan(found, paint, diff=options.diff):
+            print(line)
+        harmless = not (found.removals or found.drift or any(c.disruption is Disruption.RESTART for c in found.changes))
+        return harmless or input("Apply these changes? [y/N] ").strip().lower() in ("y", "yes")
+
+    return approve
+
+
+def show(report: Report, host: Host, options: argparse.Namespace) -> None:
+    """What was done, on standard output."""
+    if options.json:
+        print(json.dumps(_document(report), indent=1))
+        return
+    if report.refused:
+        print("Nothing was changed.")
+        return
+    if not options.quiet or report.exit_status:
+        for line in text.outcomes(report.outcomes, paint):
+            print(line)
+        for ref in report.orphans:
+            print(f"{ref} left the spec and stays: it may hold someone's work.")
+        print(text.counts(report.outcomes, report.seconds) if report.outcomes else "Nothing was changed.")
+    if report.rolled_back:
+        print(paint(f"Rolled back: {report.rolled_back}", "31"))
+        print("  hint: change the spec, or try it once more: agent apply --retry")
+    show_access(report, host, tell=sys.stdout.isatty() and not options.quiet)
+
+
+def show_access(report: Report, host: Host, *, tell: bool) -> None:
+    """Where the server is, and the password once, right after it was made and to a terminal only."""
+    made = {o.ref for o in report.outcomes if o.result is Result.CHANGED and o.change and o.change.action is Action.CREATE}
+    for ref in sorted(made):
+        if ref.kind == "secret" and ref.name == "jupyter.password":
+            from agent.steps import SecretRef
+
+            value = host.secrets.value(SecretRef("stored", ref.name))
+            print(f"Password for Jupyter: {value if tell else 'agent secret show jupyter.password'}")
+
+
+def _document(report: Report) -> dict[str, object]:
+    return {
+        "format": machine.FORMAT,
+        "exit_status": report.exit_status,
+        "outcomes": [machine.outcome(each) for each in report.outcomes],
+        "orphans": [str(ref) for ref in report.orphans],
+        "generation": report.generation,
+        "rolled_back": report.rolled_back,
+        "seconds": round(report.seconds, 3),
+    }

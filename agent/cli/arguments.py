@@ -1,0 +1,147 @@
+"""The verbs and their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from agent import VERSION
+from agent.errors import UsageError
+from agent.quiet import SPEC
+
+EXITS = """exit status:
+  0  as wanted                       5  another run holds the lock
+  1  error                          64  bad usage
+  2  changes pending, or degraded   65  bad spec
+  3  some resources failed          75  temporary; try again
+  4  unhealthy, rolled back
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def _verb(verbs: Any, name: str, module: str, text: str, *, more: str = "") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(module=module, verb=name)
+    parser.add_argument("-v", "--verbose", action="store_true", help="say every step")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="NO_COLOR is honoured")
+    return parser
+
+
+def _spec(parser: argparse.ArgumentParser, *, what: str = "the spec") -> None:
+    parser.add_argument("spec", nargs="?", default=SPEC, metavar="SPEC", help=f"{what} (default {SPEC}; drop-ins beside it in spec.d)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _scope(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", action="append", default=[], metavar="REF", help="only this resource (kind:name) or kind, and what it needs; may be repeated")
+    parser.add_argument("--mirror", action="append", default=[], metavar="CHANNEL=URL", help="take a conda channel's packages from this address")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(
+        prog="agent", description="Keeps this host in the state that one YAML file describes.", epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    top.add_argument("--version", action="version", version=f"agent {VERSION}")
+    verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+
+    validate = _verb(verbs, "validate", "look", "say everything that is wrong with a spec, and where")
+    _spec(validate)
+    _json(validate)
+
+    plan = _verb(verbs, "plan", "look", "show what apply would change", more="Changes nothing.")
+    _spec(plan)
+    _json(plan)
+    _scope(plan)
+    plan.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when changes are pending")
+    plan.add_argument("--diff", action="store_true", help="show the lines of files that would change")
+    plan.add_argument("--out", metavar="FILE", help="save the plan; `agent apply FILE` makes exactly these changes or none")
+
+    apply = _verb(verbs, "apply", "apply", "make the host match the spec", more="SPEC may also be a plan saved by `agent plan --out`.")
+    _spec(apply, what="the spec or a saved plan")
+    _json(apply)
+    _scope(apply)
+    apply.add_argument("-y", "--yes", action="store_true", help="do not ask, even where a service is interrupted")
+    apply.add_argument("--diff", action="store_true", help="show the lines of files that change, with the question")
+    apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="how long to wait for another run (default 60)")
+    apply.add_argument("--retry", action="store_true", help="apply a spec that was rolled back once more")
+
+    verify = _verb(verbs, "verify", "look", "check that the host is as the spec wants it", more="Exits with 2 when it is not.")
+    _spec(verify)
+    _json(verify)
+    _scope(verify)
+
+    status = _verb(verbs, "status", "status", "show the last pass", more="Exits with 2 when something was not as wanted.")
+    _json(status)
+
+    daemon = _verb(verbs, "daemon", "daemon", "keep the host as the spec wants it", more="Runs until it is stopped; meant for agent.service.")
+    _spec(daemon)
+
+    render = _verb(verbs, "render", "look", "print a file as it would be written", more="Secrets are shown as ********.")
+    _spec(render)
+    render.add_argument("--path", metavar="FILE", help="which file; without it, the files there are")
+
+    schema = _verb(verbs, "schema", "look", "print the JSON Schema of the spec")
+    schema.add_argument("--status", action="store_true", help="that of the status document instead")
+
+    _secret(verbs)
+    cert = _verb(verbs, "cert", "cert", "show the server's certificate: names, end, fingerprint, and the file to import")
+    _spec(cert)
+    _json(cert)
+
+    doctor = _verb(verbs, "doctor", "doctor", "look for what commonly stands in the way, and say the way out")
+    _spec(doctor)
+    _json(doctor)
+
+    _try(verbs)
+    completion = _verb(verbs, "completion", "completion", "print the completion script for bash")
+    completion.add_argument("shell", nargs="?", default="bash", choices=("bash",))
+    return top
+
+
+def _secret(verbs: Any) -> None:
+    secret = _verb(verbs, "secret", "secret", "list, show, set or renew the secrets that the agent keeps")
+    secret.add_argument("action", choices=("list", "show", "set", "renew"), help="set asks for the value, or reads it from standard input")
+    secret.add_argument("name", nargs="?", help="such as jupyter.password")
+
+
+def _try(verbs: Any) -> None:
+    attempt = _verb(verbs, "try", "attempt", "apply a spec in a throw-away host and open its Jupyter server here", more="Leaves nothing behind.")
+    attempt.add_argument("spec", metavar="SPEC")
+    attempt.add_argument("--once", action="store_true", help="apply, check, and end")
+    attempt.add_argument("--suite", default="bookworm", choices=("bookworm", "trixie"), help="the Debian release of the host")
+    attempt.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: the spec's if free)")
+    attempt.add_argument("--mirror", action="append", default=[], metavar="CHANNEL=URL", help="take a conda channel's packages from this address or directory")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options, with ``run`` set to the verb's function. Raises UsageError."""
+    import importlib
+
+    options = parser().parse_args(words)
+    options.run = getattr(importlib.import_module(f"agent.cli.{options.module}"), options.verb.replace("try", "attempt"))
+    options.mirrors = _mirrors(getattr(options, "mirror", []))
+    return options
+
+
+def _mirrors(given: list[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for each in given:
+        channel, equals, url = each.partition("=")
+        if not (channel and equals and url):
+            raise UsageError(f"--mirror wants CHANNEL=URL, such as conda-forge=https://mirror.example.org/conda-forge, got {each!r}")
+        found[channel] = (*found.get(channel, ()), url)
+    return found

@@ -1,0 +1,68 @@
+"""What a person sees: colour where it is a terminal, progress on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+
+from agent.host import Progress
+
+BOLD, RED, GREEN, YELLOW, BLUE, DIM, PLAIN = "1", "31", "32", "33", "34", "2", "0"
+
+_coloured = {"always": True, "never": False}
+_state = {"colour": False, "quiet": False, "verbose": False}
+
+
+def configure(options: argparse.Namespace) -> None:
+    """Takes --color, -q and -v, NO_COLOR (no-color.org), TERM=dumb, and whether standard output is a terminal."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    _state["colour"] = _coloured.get(options.color, not plain)
+    _state["quiet"], _state["verbose"] = options.quiet, options.verbose
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.CRITICAL if not _under_systemd() else logging.INFO,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("sh").setLevel(logging.CRITICAL)  # it logs whole argument lists
+
+
+def _under_systemd() -> bool:
+    return "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() and "AGENT_DAEMON" in os.environ
+
+
+def paint(text: str, code: str) -> str:
+    """The text in a colour, where there are colours."""
+    return f"\033[{code}m{text}\033[0m" if _state["colour"] else text
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error, unless they asked for quiet."""
+    if not _state["quiet"]:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Lines:
+    """Progress as lines on standard error: what begins, how far long things are (not more often than every two seconds each), what ended."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._last: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def say(self, ref: str, text: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            brief = text.split(" ", 1)[0].rstrip(":")
+            if brief not in ("create", "update", "delete", "restart", "changed", "failed", "skipped", "restoring"):
+                if now - self._last.get(ref, 0.0) < 2.0:
+                    return
+            self._last[ref] = now
+            say(f"{paint(f'{now - self._begun:6.1f}s', DIM)} {ref}: {text}")
+
+    @classmethod
+    def progress(cls) -> Progress:
+        return Progress(cls().say)

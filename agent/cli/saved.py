@@ -1,0 +1,58 @@
+"""Saved plans: exactly these changes, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent import plan
+from agent.errors import AgentError
+from agent.report import machine
+
+FORMAT = "agent-plan-1"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a plan file says."""
+
+    spec: str
+    targets: tuple[str, ...]
+    mirrors: dict[str, tuple[str, ...]]
+    digest: str
+
+
+def digest(found: plan.Plan) -> str:
+    """What two plans have in common when they would do the same: the changes with their current and desired states."""
+    states = [repr((change.resource, change.current, change.desired)) for change in (*found.changes, *found.removals)]
+    return hashlib.blake2b("\n".join([json.dumps(machine.plan(found)), *states]).encode(), digest_size=16).hexdigest()
+
+
+def save(path: str, spec: str, targets: tuple[str, ...], mirrors: Mapping[str, tuple[str, ...]], found: plan.Plan) -> None:
+    """Writes a plan file. Holds no content and no secret, only digests."""
+    from agent.host import durable
+
+    document = {
+        "format": FORMAT, "spec": spec, "targets": targets, "mirrors": mirrors, "digest": digest(found), "plan": machine.plan(found),
+    }  # fmt: skip
+    durable.replace(path, json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
+
+
+def load(path: str) -> Saved | None:
+    """The plan in a file; None when the file is not a saved plan (but a spec). Raises AgentError for a damaged one."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+            if b"agent-plan" not in start:
+                return None
+            found = json.loads(start + file.read())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise AgentError(f"{path}: this saved plan is damaged", hint="make a new one: agent plan --out FILE") from None
+    if found.get("format") != FORMAT:
+        raise AgentError(f"{path}: saved by another version of agent", hint="make a new one: agent plan --out FILE")
+    mirrors = {channel: tuple(urls) for channel, urls in found["mirrors"].items()}
+    return Saved(found["spec"], tuple(found["targets"]), mirrors, found["digest"])

@@ -1,0 +1,63 @@
+"""Plans, outcomes and problems as JSON data. No content and no secret is in it: values of fields are shown as text, or hidden."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.errors import Problem
+from agent.plan import Plan
+from agent.report.text import shown
+from agent.resource import Change, Outcome
+from agent.steps import Content
+
+FORMAT = 1
+
+
+def plan(found: Plan) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "changes": [change(each) for each in found.changes],
+        "removals": [str(each.resource.ref) for each in found.removals],
+        "orphans": [str(ref) for ref in found.orphans],
+        "unreadable": [{"ref": str(ref), "reason": reason} for ref, reason in found.failures],
+        "resources": found.resources,
+    }
+
+
+def change(each: Change) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "ref": str(each.resource.ref),
+        "action": each.action.value,
+        "cause": "drift" if each.drift else "intended",
+        "disruption": each.disruption.name.lower(),
+        "differences": [
+            {"field": d.field, "current": _value(d.current), "desired": _value(d.desired)} for d in each.differences
+        ],
+    }
+    if each.known_after:
+        line["known_after"] = str(each.known_after)
+    if each.because:
+        line["because"] = [str(ref) for ref in each.because]
+    return line
+
+
+def _value(value: Any) -> str:
+    # texts of files are compared and may be long or private: only that they differ is said here
+    return "(content)" if isinstance(value, Content) or (isinstance(value, str) and "\n" in value) else shown(value)
+
+
+def outcome(each: Outcome) -> dict[str, Any]:
+    line: dict[str, Any] = {"ref": str(each.ref), "result": each.result.value, "started": round(each.started, 3), "seconds": round(each.seconds, 3)}
+    if each.change is not None:
+        line["change"] = change(each.change)
+    if each.message:
+        line["message"] = each.message
+    if each.hint:
+        line["hint"] = each.hint
+    return line
+
+
+def problem(each: Problem) -> dict[str, Any]:
+    place = each.place
+    where = {"file": place.file, "line": place.line, "column": place.column} if place else {}
+    return {**where, "field": each.field, "message": each.message, "hint": each.hint}
