@@ -6,18 +6,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import evidence, plan, status
 from agent.errors import Exit, SpecError
 from agent.generations import Generation, Generations
 from agent.host import Host, durable
-from agent.host.look import Answer, Question
 from agent.ledger import Ledger
 from agent.lock import locked
 from agent.reconcile import Pass, remove
 from agent.resource import Action, Outcome, Ref, Resource, Result
 from agent.wanted import Wanted, want
+
+if TYPE_CHECKING:
+    from agent.host.look import Answer, Question
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.host import look
-from agent.host.look import Answer, Question
+
+if TYPE_CHECKING:
+    from agent.host.look import Answer, Question
 
 
 class Looks:

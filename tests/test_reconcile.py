@@ -1,0 +1,152 @@
+"""A pass makes things right, sees that they are, isolates failures and owes restarts until they are made."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from agent import plan
+from agent.ledger import Ledger
+from agent.reconcile import Pass, remove
+from agent.resource import Outcome, Ref, Resource, Result
+from tests.fakes import Batched, FakeHost, Precious, Toy
+
+
+def ref(name: str) -> Ref:
+    return Ref("toy", name)
+
+
+def run(resources: list[Resource], host: Any, tmp_path: Path) -> dict[str, Outcome]:
+    outcomes = Pass(plan.by_ref(resources), host, Ledger(str(tmp_path / "ledger"))).run()
+    return {outcome.ref.name: outcome for outcome in outcomes}
+
+
+def results(outcomes: dict[str, Outcome]) -> dict[str, str]:
+    return {name: outcome.result.value for name, outcome in outcomes.items()}
+
+
+def test_a_second_pass_changes_nothing(tmp_path: Path) -> None:
+    host = FakeHost()
+    resources: list[Resource] = [Toy("a", "1"), Toy("b", "1", after=(ref("a"),))]
+
+    first = run(resources, host, tmp_path)
+    host.performed.clear()
+    second = run(resources, host, tmp_path)
+
+    assert results(first) == {"a": "changed", "b": "changed"}
+    assert results(second) == {"a": "unchanged", "b": "unchanged"}
+    assert host.performed == []
+
+
+def test_changed_means_seen_to_be_right(tmp_path: Path) -> None:
+    outcome = run([Toy("a", "1")], FakeHost(ignore={"a"}), tmp_path)["a"]
+
+    assert (outcome.result, outcome.message) == (Result.FAILED, "still differs: create")
+
+
+def test_a_failure_isolates_its_dependants_and_the_rest_goes_on(tmp_path: Path) -> None:
+    resources: list[Resource] = [Toy("bad", "1"), Toy("then", "1", after=(ref("bad"),)), Toy("later", "1", after=(ref("then"),)), Toy("other", "1")]
+
+    outcomes = run(resources, FakeHost(refuse={"bad"}), tmp_path)
+
+    assert results(outcomes) == {"bad": "failed", "then": "skipped", "later": "skipped", "other": "changed"}
+    assert outcomes["bad"].message == "bad refuses"
+    assert outcomes["bad"].hint == "ask nicely"
+    assert outcomes["then"].message == "needs toy:bad, which failed"
+    assert outcomes["later"].message == "needs toy:then, which was skipped"
+
+
+def test_independent_resources_are_changed_at_the_same_time(tmp_path: Path) -> None:
+    host = FakeHost(barrier=threading.Barrier(2))
+
+    outcomes = run([Toy("a", "1"), Toy("b", "1")], host, tmp_path)  # each waits until the other is under way
+
+    assert results(outcomes) == {"a": "changed", "b": "changed"}
+
+
+def test_a_defect_in_a_kind_is_an_outcome(tmp_path: Path) -> None:
+    class Defective(Toy):
+        def read(self, host: Any) -> Any:
+            raise ZeroDivisionError
+
+    outcomes = run([Defective("a", "1"), Toy("b", "1")], FakeHost(), tmp_path)
+
+    assert results(outcomes) == {"a": "failed", "b": "changed"}
+
+
+def test_a_restart_that_failed_is_made_up_for_exactly_once(tmp_path: Path) -> None:
+    host = FakeHost()
+    service = Toy("service", "up", inputs=(ref("file"),))
+    run([Toy("file", "1"), service], host, tmp_path)
+    host.refuse = {"service"}
+
+    refused = run([Toy("file", "2"), service], host, tmp_path)
+    host.refuse = set()
+    made_up_for = run([Toy("file", "2"), service], host, tmp_path)
+    settled = run([Toy("file", "2"), service], host, tmp_path)
+
+    assert results(refused) == {"file": "changed", "service": "failed"}
+    assert results(made_up_for) == {"file": "unchanged", "service": "changed"}
+    assert results(settled) == {"file": "unchanged", "service": "unchanged"}
+
+
+def test_changes_of_a_batched_kind_are_made_in_one_go(tmp_path: Path) -> None:
+    together: list[int] = []
+
+    class Counting(Batched):
+        @classmethod
+        def steps_together(cls, changes: Any) -> Any:
+            together.append(len(changes))
+            return super().steps_together(changes)
+
+    outcomes = run([Counting("a", "1"), Counting("b", "1"), Counting("c", "1")], FakeHost({"c": "1"}), tmp_path)
+
+    assert results(outcomes) == {"a": "changed", "b": "changed", "c": "unchanged"}
+    assert together == [2]
+
+
+def departed(host: Any, tmp_path: Path) -> tuple[list[Outcome], tuple[Ref, ...]]:
+    ledger = Ledger(str(tmp_path / "ledger"))
+    removals, orphans = plan.departures({}, host, ledger)
+    return remove(removals, host, ledger), orphans
+
+
+def test_what_left_the_spec_is_removed_if_it_was_made_here_dependants_first(tmp_path: Path) -> None:
+    host = FakeHost({"theirs": "1"})
+    run([Toy("a", "1"), Toy("b", "1", after=(ref("a"),)), Toy("theirs", "1")], host, tmp_path)
+    host.performed.clear()
+
+    outcomes, orphans = departed(host, tmp_path)
+
+    assert [outcome.ref.name for outcome in outcomes] == ["b", "a"]
+    assert host.table == {"theirs": "1"}
+    assert orphans == ()
+
+
+def test_what_holds_work_stays_and_is_an_orphan(tmp_path: Path) -> None:
+    host = FakeHost()
+    run([Precious("home", "1")], host, tmp_path)
+
+    outcomes, orphans = departed(host, tmp_path)
+
+    assert (outcomes, orphans) == ([], (Ref("precious", "home"),))
+    assert host.table == {"home": "1"}
+
+
+def test_what_was_replaced_is_put_back(tmp_path: Path) -> None:
+    host = FakeHost({"motd": "theirs"})
+    run([Toy("motd", "ours", keeps=True)], host, tmp_path)
+
+    departed(host, tmp_path)
+
+    assert host.table == {"motd": "theirs"}
+
+
+def test_a_pass_that_is_stopped_begins_nothing_more(tmp_path: Path) -> None:
+    host = FakeHost()
+    one = Pass(plan.by_ref([Toy("a", "1")]), host, Ledger(str(tmp_path / "ledger")))  # type: ignore[arg-type]
+    one.stopping.set()
+
+    assert [outcome.message for outcome in one.run()] == ["the pass was stopped"]
+    assert host.performed == []
