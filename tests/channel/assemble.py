@@ -6,20 +6,18 @@ INPUTS holds ``debs`` and ``wheels``, as far as the part has them. OUT gets the 
 subdirectories, their records as repodata.json.
 """
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.channel.interpreters import python27, python311
-from tests.channel.package import Package, Record, write
+from tests.channel.package import Package, write
 from tests.channel.parts import PARTS
+from tests.channel.repodata import Written, write_repodata
 from tests.channel.rlang import r_packages
 from tests.channel.sources import source_package
 from tests.channel.wheels import Extra, Wheel, extras_asked_for
-
-Written = tuple[str, Record]
 
 FROM_DEBS: dict[str, Callable[[Path], Iterable[Package]]] = {
     "py311": lambda debs: [python311(debs)],
@@ -32,22 +30,6 @@ def convert_wheel(path: Path, python: str, out: Path) -> tuple[Written, set[Extr
     """Write the package of one wheel; return it with the extras of others that it asks for."""
     wheel = Wheel(path, python)
     return write(wheel.package(), out), extras_asked_for(wheel)
-
-
-def write_repodata(records: Iterable[Written], out: Path) -> None:
-    """Write repodata.json for both subdirectories, whether they hold packages or not."""
-    chosen = sorted(records)
-    for subdir in ("linux-64", "noarch"):
-        mine = [(name, record) for name, record in chosen if record["subdir"] == subdir]
-        repodata = {
-            "info": {"subdir": subdir},
-            "packages": {name: record for name, record in mine if name.endswith(".tar.bz2")},
-            "packages.conda": {name: record for name, record in mine if name.endswith(".conda")},
-            "removed": [],
-            "repodata_version": 1,
-        }
-        (out / subdir).mkdir(parents=True, exist_ok=True)
-        (out / subdir / "repodata.json").write_text(json.dumps(repodata, indent=1, sort_keys=True))
 
 
 def assemble(part_name: str, inputs: Path, out: Path) -> None:

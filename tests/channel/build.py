@@ -10,19 +10,20 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.channel import fetch
 from tests.channel.debian import InputError
 from tests.channel.parts import PARTS, Part, check_parts
+from tests.channel.repodata import merge_repodata
+from tests.channel.toys import write_toys
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent
@@ -90,22 +91,29 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _make_parts(cache: Path, keys: list[str]) -> None:
     """Fetch the inputs of all parts side by side, then assemble one part after the other."""
-    requirements = fetch.REQUIREMENTS
-    environment = cache / f"venv-{digest((requirements / 'build.txt').read_bytes(), sys.version.encode())}"
     names = [key.rpartition("-")[0] for key in keys]
+    environment = _environment(cache)
     started = time.monotonic()
     with ThreadPoolExecutor() as pool:
-        debs = [pool.submit(_fetch_debs, cache, PARTS[name]) for name in names if PARTS[name].debs]
-        if not environment.is_dir():
-            _say(started, "making the builder's virtual environment")
-            fetch.make_venv(environment)
-        wheels = [pool.submit(_fetch_wheels, cache, PARTS[name], environment) for name in names if PARTS[name].wheels]
-        _say(started, f"fetching the inputs of {', '.join(names)}")
-        _wait_for([*debs, *wheels])
+        fetching = [pool.submit(_fetch_debs, cache, PARTS[name]) for name in names if PARTS[name].debs]
+        if fetching or any(PARTS[name].wheels for name in names):
+            if not environment.is_dir():
+                _say(started, "making the builder's virtual environment")
+                fetch.make_venv(environment)
+            _say(started, f"fetching what {', '.join(names)} is made from")
+        wheels = [name for name in names if PARTS[name].wheels]
+        fetching += [pool.submit(_fetch_wheels, cache, PARTS[name], environment) for name in wheels]
+        for future in fetching:
+            future.result()
     for name, key in zip(names, keys, strict=True):
         _say(started, f"assembling {name}")
-        _assemble(cache, name, key, environment)
+        _make_part(cache, name, key)
     _say(started, "done")
+
+
+def _environment(cache: Path) -> Path:
+    requirements = (fetch.REQUIREMENTS / "build.txt").read_bytes()
+    return cache / f"venv-{digest(requirements, sys.version.encode(), sys.base_prefix.encode())}"
 
 
 def _fetch_debs(cache: Path, part: Part) -> Path:
@@ -123,24 +131,35 @@ def _fetch_wheels(cache: Path, part: Part, environment: Path) -> Path:
     return directory
 
 
-def _wait_for(futures: list[Future[Path]]) -> None:
-    for future in futures:
-        future.result()
-
-
-def _assemble(cache: Path, name: str, key: str, environment: Path) -> None:
-    part = PARTS[name]
+def _make_part(cache: Path, name: str, key: str) -> None:
     scratch = cache / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    (scratch / "inputs").mkdir(parents=True)
+    out = scratch / "out"
+    out.mkdir(parents=True)
+    part = PARTS[name]
+    if part.debs or part.wheels:
+        _assemble(cache, name, scratch / "inputs", out)
+    else:
+        write_toys(out)
+    for older in (cache / "parts").glob(f"{name}-*"):
+        shutil.rmtree(older)
+    (cache / "parts").mkdir(exist_ok=True)
+    out.rename(cache / "parts" / key)
+    shutil.rmtree(scratch)
+
+
+def _assemble(cache: Path, name: str, inputs: Path, out: Path) -> None:
+    """Run the assembler in the builder's own virtual environment."""
+    part = PARTS[name]
+    environment = _environment(cache)
+    inputs.mkdir()
     if part.debs:
-        (scratch / "inputs/debs").symlink_to(_fetch_debs(cache, part))
+        (inputs / "debs").symlink_to(_fetch_debs(cache, part))
     if part.wheels:
-        (scratch / "inputs/wheels").symlink_to(_fetch_wheels(cache, part, environment))
-    program = (environment / "bin/python", "-m", "tests.channel.assemble", name, scratch / "inputs", scratch / "out")
+        (inputs / "wheels").symlink_to(_fetch_wheels(cache, part, environment))
     path = f"{environment / 'bin'}:{os.environ.get('PATH', os.defpath)}"
     done = subprocess.run(
-        program,
+        (environment / "bin/python", "-m", "tests.channel.assemble", name, inputs, out),
         cwd=CHECKOUT,
         env={**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=sys.stderr,
@@ -149,31 +168,12 @@ def _assemble(cache: Path, name: str, key: str, environment: Path) -> None:
     )
     if done.returncode:
         raise InputError(f"the packages of {name} could not be made: see above")
-    for older in (cache / "parts").glob(f"{name}-*"):
-        shutil.rmtree(older)
-    (cache / "parts").mkdir(exist_ok=True)
-    (scratch / "out").rename(cache / "parts" / key)
-    shutil.rmtree(scratch)
 
 
 def _publish(parts: list[Path], out: Path, key: str) -> None:
     scratch = out.with_name(f".{out.name}.{os.getpid()}.new")
-    for subdir in ("linux-64", "noarch"):
-        (scratch / subdir).mkdir(parents=True)
-        merged = {
-            "packages": {},
-            "packages.conda": {},
-            "info": {"subdir": subdir},
-            "removed": [],
-            "repodata_version": 1,
-        }
-        for part in parts:
-            repodata = json.loads((part / subdir / "repodata.json").read_text())
-            for section in ("packages", "packages.conda"):
-                merged[section].update(repodata[section])  # type: ignore[attr-defined]
-                for name in repodata[section]:
-                    _link_or_copy(part / subdir / name, scratch / subdir / name)
-        (scratch / subdir / "repodata.json").write_text(json.dumps(merged, indent=1, sort_keys=True))
+    for part, name in merge_repodata(parts, scratch):
+        _link_or_copy(part / name, scratch / name)
     (scratch / KEY_FILE).write_text(key)
     replaced = out.with_name(f".{out.name}.{os.getpid()}.old")
     if out.exists():

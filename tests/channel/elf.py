@@ -23,15 +23,16 @@ OF_THE_HOST = frozenset(
 )
 
 
-def bundle(stage: Path, libraries: Path, *, inside: Collection[str] = (), optional: Collection[str] = ()) -> None:
-    """Copy what the programs below ``stage`` need from ``libraries`` into ``stage``/lib, and make them look there.
+def bundle(stage: Path, libraries: Path, into: str, *, elsewhere: Collection[str] = ()) -> None:
+    """Copy what the programs below ``stage`` need from ``libraries`` to its directory ``into``; they look there.
 
-    ``inside`` names libraries of ``stage`` that are found without a path, ``optional`` those a program may go
-    without. Any other one that is neither in ``libraries`` nor on every host raises FileNotFoundError.
+    Two packages of one environment must not share that directory. ``elsewhere`` names libraries that are found
+    without a path, or done without. Any other one that is neither in ``libraries`` nor on every host raises
+    FileNotFoundError.
     """
     available = {path.name: path.resolve() for path in sorted(libraries.rglob("*.so*")) if path.exists()}
-    found_elsewhere = OF_THE_HOST.union(inside, optional)
-    library_directory = stage / "lib"
+    found_elsewhere = OF_THE_HOST.union(elsewhere)
+    library_directory = stage / into
     library_directory.mkdir(exist_ok=True)
     queue = list(_programs(stage))
     while queue:

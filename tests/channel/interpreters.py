@@ -96,7 +96,7 @@ def _python(stage: Path, unpacked: Path, short: str, version: str, names: Collec
     shutil.copy2(unpacked / f"usr/bin/python{short}", programs / f"python{short}")
     for name in sorted(names):
         (programs / name).symlink_to(f"python{short}")
-    bundle(stage, unpacked)
+    bundle(stage, unpacked, f"lib/python{short}/bundled")
     return Package(
         name="python",
         version=version,

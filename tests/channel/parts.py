@@ -55,7 +55,49 @@ R_LIBRARIES = (
     "libtre5",
     "zlib1g",
 )
-PBDZMQ_LIBRARIES = ("libbsd0", "libmd0", "libnorm1", "libpgm-5.3-0", "libprotobuf32", "libsodium23", "libxml2", "libzmq5")
+# Its kernel opens a bitmap device before it runs anything, and those draw with Pango and Cairo.
+R_DRAWING = (
+    "fonts-dejavu-core",
+    "libblkid1",
+    "libbrotli1",
+    "libbsd0",
+    "libcairo2",
+    "libdatrie1",
+    "libdeflate0",
+    "libexpat1",
+    "libffi8",
+    "libfontconfig1",
+    "libfreetype6",
+    "libfribidi0",
+    "libglib2.0-0",
+    "libgraphite2-3",
+    "libharfbuzz0b",
+    "libjbig0",
+    "libjpeg62-turbo",
+    "liblerc4",
+    "libmd0",
+    "libmount1",
+    "libpango-1.0-0",
+    "libpangocairo-1.0-0",
+    "libpangoft2-1.0-0",
+    "libpixman-1-0",
+    "libpng16-16",
+    "libselinux1",
+    "libthai0",
+    "libtiff6",
+    "libuuid1",
+    "libwebp7",
+    "libx11-6",
+    "libxau6",
+    "libxcb-render0",
+    "libxcb-shm0",
+    "libxcb1",
+    "libxdmcp6",
+    "libxext6",
+    "libxrender1",
+    "libzstd1",
+)
+PBDZMQ_LIBRARIES = ("libnorm1", "libpgm-5.3-0", "libsodium23", "libzmq5")
 R_KERNEL = (
     "base64enc",
     "cli",
@@ -110,8 +152,9 @@ PARTS = {
     ),
     "r": Part(
         release="bookworm",
-        debs=("r-base-core", *R_LIBRARIES, *PBDZMQ_LIBRARIES, *(f"r-cran-{name}" for name in R_KERNEL)),
+        debs=("r-base-core", *R_LIBRARIES, *R_DRAWING, *PBDZMQ_LIBRARIES, *(f"r-cran-{name}" for name in R_KERNEL)),
     ),
+    "toy": Part(),
 }
 
 

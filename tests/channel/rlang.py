@@ -1,7 +1,7 @@
 """Debian's R and its kernel for Jupyter as the conda packages ``r-base``, ``r-irkernel`` and what that needs.
 
-R keeps its home in text files only, where the prefix stands in for it. Devices that draw through X11 or Cairo are
-left out, with the forty libraries they need: plots go to PDF and PostScript.
+R keeps its home in text files only, where the prefix stands in for it. What opens windows (X11, Tk) is left out; the
+bitmap devices stay, with a font of their own, as a bare host has none.
 """
 
 import json
@@ -17,8 +17,17 @@ from tests.channel.interpreters import unpack
 from tests.channel.package import PLACEHOLDER, Package, read_tree
 
 HOME = f"{PLACEHOLDER}/lib/R"
-UNWANTED = ("COPYING", "R_X11.so", "R_de.so", "cairo.so", "demo", "help", "html", "site-library", "tcltk", "translations")
-OF_BASE = ("libcurl.so.4",)  # url() and downloads work where the host has it
+UNWANTED = ("COPYING", "R_X11.so", "R_de.so", "demo", "help", "html", "site-library", "tcltk", "translations")
+OF_BASE = ("libR.so", "libblas.so.3", "liblapack.so.3")
+ELSEWHERE = ("libR.so", "libcurl.so.4")  # R's own, found through ldpaths; for url(), which works where the host has it
+FONTS = f"""\
+<?xml version="1.0"?>
+<fontconfig>
+  <dir>{PLACEHOLDER}/share/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
 KERNELSPEC = {
     "argv": [f"{PLACEHOLDER}/bin/R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"],
     "display_name": "R",
@@ -49,14 +58,18 @@ def _r_base(unpacked: Path, version: str) -> Package:
         (home / "doc/README").write_text("The documentation is not part of this package.\n")
         # ucf(1) makes Renviron of it at installation
         environment = (unpacked / "usr/lib/R/etc/Renviron.ucf").read_text()
-        (home / "etc/Renviron").write_text(_without(environment, "R_LIBS_SITE", "R_LIBS_USER"))
+        fonts = f"FONTCONFIG_FILE=${{FONTCONFIG_FILE-{PLACEHOLDER}/etc/fonts/fonts.conf}}\n"
+        (home / "etc/Renviron").write_text(_without(environment, "R_LIBS_SITE", "R_LIBS_USER") + fonts)
         (home / "etc/Renviron.site").write_text("# This environment's own library is the only one.\n")
         (home / "etc/ldpaths").write_text(
             f': "${{R_LD_LIBRARY_PATH={HOME}/lib}}"\n'
             'LD_LIBRARY_PATH="${R_LD_LIBRARY_PATH}${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}"\n'
             "export LD_LIBRARY_PATH\n"
         )
-        bundle(stage, unpacked, inside={"libR.so"}, optional=OF_BASE)
+        shutil.copytree(unpacked / "usr/share/fonts", stage / "share/fonts")
+        (stage / "etc/fonts").mkdir(parents=True)
+        (stage / "etc/fonts/fonts.conf").write_text(FONTS)
+        bundle(stage, unpacked, "lib/R/bundled", elsewhere=ELSEWHERE)
         _relocate(home)
         _programs(stage)
         short = re.match(r"\d+\.\d+\.\d+", version)
@@ -74,7 +87,9 @@ def _programs(stage: Path) -> None:
     """Put R and Rscript into bin; Rscript has R's home compiled in, which the environment overrides."""
     front_end = stage / "lib/R/bin/R"
     text = front_end.read_text()
-    front_end.write_text(re.sub(r'if test "\$\{R_HOME_DIR\}" = "[^"]+/lib/R"; then.*?\nfi\n', "", text, flags=re.DOTALL))
+    front_end.write_text(
+        re.sub(r'if test "\$\{R_HOME_DIR\}" = "[^"]+/lib/R"; then.*?\nfi\n', "", text, flags=re.DOTALL)
+    )
     programs = stage / "bin"
     programs.mkdir()
     shutil.copy2(front_end, programs / "R")
@@ -92,7 +107,7 @@ def _r_library(deb: Path, unpacked: Path) -> Package:
         shutil.copytree(own / "usr/lib/R/site-library", library, ignore=unwanted)
         compiled = any(library.rglob("*.so"))
         if compiled:
-            bundle(stage, unpacked, inside={"libR.so", "libblas.so.3", "liblapack.so.3"})
+            bundle(stage, unpacked, f"lib/R/library/{next(library.iterdir()).name}/libs", elsewhere=OF_BASE)
         _relocate(library)
         name = _conda_name(deb.name.partition("_")[0])
         if name == "r-irkernel":
