@@ -194,9 +194,19 @@ class Apply:
         conditions = (
             status.condition("SpecValid", True, "Valid", "the spec is valid", previous),
             status.condition(
-                "AsWanted", as_wanted, "AsWanted" if as_wanted else "RolledBack" if report.rolled_back else "Failed", what, previous
+                "AsWanted",
+                as_wanted,
+                "AsWanted" if as_wanted else "RolledBack" if report.rolled_back else "Failed",
+                what,
+                previous,
             ),
-            status.condition("Healthy", not sick, "Healthy" if not sick else "Unhealthy", "; ".join(str(o.ref) for o in sick), previous),
+            status.condition(
+                "Healthy",
+                not sick,
+                "Healthy" if not sick else "Unhealthy",
+                "; ".join(str(o.ref) for o in sick),
+                previous,
+            ),
         )
         current = self.generations.current()
         return status.document(
@@ -208,6 +218,10 @@ class Apply:
             orphans=report.orphans,
             conditions=conditions,
             seconds=report.seconds,
+            detail={
+                "interval": wanted.spec.agent.interval.total_seconds(),
+                "splay": wanted.spec.agent.splay.total_seconds(),
+            },
         )
 
     def _write_bad_spec(self, error: SpecError) -> None:
@@ -245,7 +259,9 @@ def write_status(host: Host, document: dict[str, Any]) -> None:
     durable.replace(host.paths.status, status.text(status.halves(document)), mode=0o644)
 
 
-def look(spec: str, host: Host, *, targets: tuple[str, ...] = (), mirrors: Mapping[str, tuple[str, ...]] | None = None) -> plan.Plan:
+def look(
+    spec: str, host: Host, *, targets: tuple[str, ...] = (), mirrors: Mapping[str, tuple[str, ...]] | None = None
+) -> plan.Plan:
     """The plan for a spec: reads everything, changes nothing."""
     host.begin({})
     ledger = Ledger(f"{host.paths.state}/ledger.jsonl")

@@ -28,7 +28,9 @@ class Evidence:
 
     __slots__ = ("answers", "counts", "questions", "status")
 
-    def __init__(self, questions: list[Question], answers: list[Answer], status: tuple[bytes, bytes], counts: int) -> None:
+    def __init__(
+        self, questions: list[Question], answers: list[Answer], status: tuple[bytes, bytes], counts: int
+    ) -> None:
         self.questions = questions
         self.answers = answers
         self.status = status

@@ -1,8 +1,8 @@
 """Generations: each spec that was applied and found healthy, kept with the resources it stood for, so that it can be gone back to.
 
-    STATE/generations/7/spec/*.yaml     the files of the spec as they were read
-    STATE/generations/7/resources.json  the resources as records (secrets by name only)
-    STATE/bad.json                      the last spec that was rolled back, and why
+STATE/generations/7/spec/*.yaml     the files of the spec as they were read
+STATE/generations/7/resources.json  the resources as records (secrets by name only)
+STATE/bad.json                      the last spec that was rolled back, and why
 """
 
 from __future__ import annotations

@@ -139,4 +139,3 @@ class Ledger:
 
 def _to_line(entry: Entry) -> dict[str, Any]:
     return {"record": to_record(entry.resource), "made": entry.made, "right": entry.right}
-

@@ -50,7 +50,8 @@ def _acquire(descriptor: int, path: str, timeout: float, waiting: Callable[[str]
             pass
         if time.monotonic() >= deadline:
             raise BusyError(
-                f"{holder(path)} holds the lock", hint=f"wait for it, or give more time: --lock-timeout (was {timeout:g} s)"
+                f"{holder(path)} holds the lock",
+                hint=f"wait for it, or give more time: --lock-timeout (was {timeout:g} s)",
             )
         if not told:
             waiting(holder(path))

@@ -128,9 +128,11 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
     except NotYetReadable:
         if not waiting:
             raise
-        return Change(resource, Action.UPDATE, desired=resource.desired(), known_after=waiting[0]) if (
-            ledger.settled(resource.ref)
-        ) else Change(resource, Action.CREATE, desired=resource.desired(), known_after=waiting[0])
+        return (
+            Change(resource, Action.UPDATE, desired=resource.desired(), known_after=waiting[0])
+            if (ledger.settled(resource.ref))
+            else Change(resource, Action.CREATE, desired=resource.desired(), known_after=waiting[0])
+        )
     predicted = _restart_foreseen(resource, host, pending) if change is None else ()
     if predicted:
         return Change(

@@ -66,7 +66,9 @@ class Pass:
     def _settle(self, group: tuple[Resource, ...], finished: queue.SimpleQueue[tuple[Ref, ...]]) -> None:
         try:
             self._make_right(group)
-        except Exception:  # a defect in a kind must not stop the pass or hang it; it is an outcome with a traceback in the log
+        except (
+            Exception
+        ):  # a defect in a kind must not stop the pass or hang it; it is an outcome with a traceback in the log
             log.exception("%s: unexpected", group[0].ref)
             for resource in group:
                 self._end(resource, Result.FAILED, message="unexpected error; the log has the traceback")
@@ -175,7 +177,11 @@ def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outco
         entry = ledger.entry(resource.ref)
         message = hint = ""
         try:
-            blocked = [each.ref for each in (c.resource for c in removals) if resource.ref in each.needs() and each.ref in failed]
+            blocked = [
+                each.ref
+                for each in (c.resource for c in removals)
+                if resource.ref in each.needs() and each.ref in failed
+            ]
             if blocked:
                 message = f"{blocked[0]}, which needs it, could not be removed"
             elif entry is not None and entry.made == "replaced" and (path := resource.original()):

@@ -28,7 +28,10 @@ def vocabulary(part: type[T]) -> type[T]:
 
 def to_record(resource: Resource) -> dict[str, Any]:
     """The resource as JSON data; ``from_record`` gives an equal one."""
-    return {"kind": resource.kind, "fields": {f.name: _encode(getattr(resource, f.name)) for f in dataclasses.fields(resource)}}
+    return {
+        "kind": resource.kind,
+        "fields": {f.name: _encode(getattr(resource, f.name)) for f in dataclasses.fields(resource)},
+    }
 
 
 def from_record(record: dict[str, Any]) -> Resource:

@@ -156,6 +156,14 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Packages:
+    """Installs and removes distribution packages, each in one transaction that takes no other package away."""
+
+    install: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Remember:
     """Keeps a small fact in the agent's own memory (which inputs a service was last started with); None forgets it."""
 
@@ -164,8 +172,19 @@ class Remember:
 
 
 @dataclass(frozen=True)
+class PasswordHash:
+    """Stands among the arguments of an ``Sql`` step for what a database server keeps of this password with this plugin; the password itself stays here."""
+
+    secret: SecretRef
+    plugin: str
+
+
+@dataclass(frozen=True)
 class Sql:
-    """Runs one statement on a database server over its local socket. ``arguments`` are bound by the client library; they may be secrets' hashes and are never shown."""
+    """Runs one statement on a database server over its local socket; ``%s`` stands for an argument and ``%%`` for a percent sign.
+
+    ``arguments`` (text, numbers, None, PasswordHash) are bound by the client library and never shown.
+    """
 
     server: str
     """Path of the server's socket."""
@@ -232,6 +251,7 @@ Step = (
     | Keep
     | PutBack
     | Unit
+    | Packages
     | Remember
     | Sql
     | StoreSecret

@@ -55,17 +55,24 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
     found = []
     directory = drop_ins(path)
     names = host.looks.ask("names", directory) or ()
-    for each in [path, *(f"{directory}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != ".")]:
+    for each in [
+        path,
+        *(f"{directory}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."),
+    ]:
         if trusted_only and (problem := unsafe(each)) is not None:
             raise SpecError((problem,))
         content = host.files.content(each)
         if content is None:
-            raise AgentError(f"there is no spec at {each}", hint="agent apply PATH, or write one: see examples/ and docs/spec.md")
+            raise AgentError(
+                f"there is no spec at {each}", hint="agent apply PATH, or write one: see examples/ and docs/spec.md"
+            )
         found.append((each, content))
     return tuple(found)
 
 
-def want(path: str, host: Host, *, trusted_only: bool = True, mirrors: Mapping[str, tuple[str, ...]] | None = None) -> Wanted:
+def want(
+    path: str, host: Host, *, trusted_only: bool = True, mirrors: Mapping[str, tuple[str, ...]] | None = None
+) -> Wanted:
     """Loads, validates and expands the spec. Raises SpecError with every problem at once."""
     from agent.spec.expand import expand
     from agent.spec.source import Document, load

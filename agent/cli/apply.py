@@ -36,7 +36,11 @@ def apply(options: argparse.Namespace) -> int:
     plan = saved.load(request.spec)
     if plan is not None:
         request = replace(
-            request, spec=plan.spec, targets=plan.targets, mirrors=plan.mirrors, approve=lambda found: _same(found, plan, options.spec)
+            request,
+            spec=plan.spec,
+            targets=plan.targets,
+            mirrors=plan.mirrors,
+            approve=lambda found: _same(found, plan, options.spec),
         )
     host = Host(progress=Lines.progress())
     run = Apply(request, host)
@@ -91,7 +95,9 @@ def show(report: Report, host: Host, options: argparse.Namespace) -> None:
 
 def show_access(report: Report, host: Host, *, tell: bool) -> None:
     """Where the server is, and the password once, right after it was made and to a terminal only."""
-    made = {o.ref for o in report.outcomes if o.result is Result.CHANGED and o.change and o.change.action is Action.CREATE}
+    made = {
+        o.ref for o in report.outcomes if o.result is Result.CHANGED and o.change and o.change.action is Action.CREATE
+    }
     for ref in sorted(made):
         if ref.kind == "secret" and ref.name == "jupyter.password":
             from agent.steps import SecretRef

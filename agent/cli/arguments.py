@@ -37,7 +37,9 @@ def _verb(verbs: Any, name: str, module: str, text: str, *, more: str = "") -> a
 
 
 def _spec(parser: argparse.ArgumentParser, *, what: str = "the spec") -> None:
-    parser.add_argument("spec", nargs="?", default=SPEC, metavar="SPEC", help=f"{what} (default {SPEC}; drop-ins beside it in spec.d)")
+    parser.add_argument(
+        "spec", nargs="?", default=SPEC, metavar="SPEC", help=f"{what} (default {SPEC}; drop-ins beside it in spec.d)"
+    )
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +47,20 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 
 def _scope(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", action="append", default=[], metavar="REF", help="only this resource (kind:name) or kind, and what it needs; may be repeated")
-    parser.add_argument("--mirror", action="append", default=[], metavar="CHANNEL=URL", help="take a conda channel's packages from this address")
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="REF",
+        help="only this resource (kind:name) or kind, and what it needs; may be repeated",
+    )
+    parser.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="CHANNEL=URL",
+        help="take a conda channel's packages from this address",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,29 +82,55 @@ def parser() -> argparse.ArgumentParser:
     _scope(plan)
     plan.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when changes are pending")
     plan.add_argument("--diff", action="store_true", help="show the lines of files that would change")
-    plan.add_argument("--out", metavar="FILE", help="save the plan; `agent apply FILE` makes exactly these changes or none")
+    plan.add_argument(
+        "--out", metavar="FILE", help="save the plan; `agent apply FILE` makes exactly these changes or none"
+    )
 
-    apply = _verb(verbs, "apply", "apply", "make the host match the spec", more="SPEC may also be a plan saved by `agent plan --out`.")
+    apply = _verb(
+        verbs,
+        "apply",
+        "apply",
+        "make the host match the spec",
+        more="SPEC may also be a plan saved by `agent plan --out`.",
+    )
     _spec(apply, what="the spec or a saved plan")
     _json(apply)
     _scope(apply)
     apply.add_argument("-y", "--yes", action="store_true", help="do not ask, even where a service is interrupted")
     apply.add_argument("--diff", action="store_true", help="show the lines of files that change, with the question")
-    apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="how long to wait for another run (default 60)")
+    apply.add_argument(
+        "--lock-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long to wait for another run (default 60)",
+    )
     apply.add_argument("--retry", action="store_true", help="apply a spec that was rolled back once more")
 
-    verify = _verb(verbs, "verify", "look", "check that the host is as the spec wants it", more="Exits with 2 when it is not.")
+    verify = _verb(
+        verbs, "verify", "look", "check that the host is as the spec wants it", more="Exits with 2 when it is not."
+    )
     _spec(verify)
     _json(verify)
     _scope(verify)
 
-    status = _verb(verbs, "status", "status", "show the last pass", more="Exits with 2 when something was not as wanted.")
+    status = _verb(
+        verbs, "status", "status", "show the last pass", more="Exits with 2 when something was not as wanted."
+    )
     _json(status)
 
-    daemon = _verb(verbs, "daemon", "daemon", "keep the host as the spec wants it", more="Runs until it is stopped; meant for agent.service.")
+    daemon = _verb(
+        verbs,
+        "daemon",
+        "daemon",
+        "keep the host as the spec wants it",
+        more="Runs until it is stopped; meant for agent.service.",
+    )
     _spec(daemon)
 
-    render = _verb(verbs, "render", "look", "print a file as it would be written", more="Secrets are shown as ********.")
+    render = _verb(
+        verbs, "render", "look", "print a file as it would be written", more="Secrets are shown as ********."
+    )
     _spec(render)
     render.add_argument("--path", metavar="FILE", help="which file; without it, the files there are")
 
@@ -98,7 +138,9 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("--status", action="store_true", help="that of the status document instead")
 
     _secret(verbs)
-    cert = _verb(verbs, "cert", "cert", "show the server's certificate: names, end, fingerprint, and the file to import")
+    cert = _verb(
+        verbs, "cert", "cert", "show the server's certificate: names, end, fingerprint, and the file to import"
+    )
     _spec(cert)
     _json(cert)
 
@@ -114,17 +156,35 @@ def parser() -> argparse.ArgumentParser:
 
 def _secret(verbs: Any) -> None:
     secret = _verb(verbs, "secret", "secret", "list, show, set or renew the secrets that the agent keeps")
-    secret.add_argument("action", choices=("list", "show", "set", "renew"), help="set asks for the value, or reads it from standard input")
+    secret.add_argument(
+        "action",
+        choices=("list", "show", "set", "renew"),
+        help="set asks for the value, or reads it from standard input",
+    )
     secret.add_argument("name", nargs="?", help="such as jupyter.password")
 
 
 def _try(verbs: Any) -> None:
-    attempt = _verb(verbs, "try", "attempt", "apply a spec in a throw-away host and open its Jupyter server here", more="Leaves nothing behind.")
+    attempt = _verb(
+        verbs,
+        "try",
+        "attempt",
+        "apply a spec in a throw-away host and open its Jupyter server here",
+        more="Leaves nothing behind.",
+    )
     attempt.add_argument("spec", metavar="SPEC")
     attempt.add_argument("--once", action="store_true", help="apply, check, and end")
-    attempt.add_argument("--suite", default="bookworm", choices=("bookworm", "trixie"), help="the Debian release of the host")
+    attempt.add_argument(
+        "--suite", default="bookworm", choices=("bookworm", "trixie"), help="the Debian release of the host"
+    )
     attempt.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: the spec's if free)")
-    attempt.add_argument("--mirror", action="append", default=[], metavar="CHANNEL=URL", help="take a conda channel's packages from this address or directory")
+    attempt.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="CHANNEL=URL",
+        help="take a conda channel's packages from this address or directory",
+    )
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -132,7 +192,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     import importlib
 
     options = parser().parse_args(words)
-    options.run = getattr(importlib.import_module(f"agent.cli.{options.module}"), options.verb.replace("try", "attempt"))
+    options.run = getattr(
+        importlib.import_module(f"agent.cli.{options.module}"), options.verb.replace("try", "attempt")
+    )
     options.mirrors = _mirrors(getattr(options, "mirror", []))
     return options
 
@@ -142,6 +204,8 @@ def _mirrors(given: list[str]) -> dict[str, tuple[str, ...]]:
     for each in given:
         channel, equals, url = each.partition("=")
         if not (channel and equals and url):
-            raise UsageError(f"--mirror wants CHANNEL=URL, such as conda-forge=https://mirror.example.org/conda-forge, got {each!r}")
+            raise UsageError(
+                f"--mirror wants CHANNEL=URL, such as conda-forge=https://mirror.example.org/conda-forge, got {each!r}"
+            )
         found[channel] = (*found.get(channel, ()), url)
     return found

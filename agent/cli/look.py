@@ -29,7 +29,9 @@ def validate(options: argparse.Namespace) -> int:
         print(json.dumps({"valid": False, "problems": [machine.problem(each) for each in error.problems]}, indent=1))
         return Exit.BAD_SPEC
     if options.json:
-        print(json.dumps({"valid": True, "problems": [], "resources": [str(ref) for ref in wanted.resources]}, indent=1))
+        print(
+            json.dumps({"valid": True, "problems": [], "resources": [str(ref) for ref in wanted.resources]}, indent=1)
+        )
     elif not options.quiet:
         count = len(documents(path, host, trusted_only=False)) - 1
         beside = f" with {count} drop-in{'s' if count != 1 else ''}" if count else ""

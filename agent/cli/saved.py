@@ -30,7 +30,9 @@ def digest(found: plan.Plan) -> str:
     return hashlib.blake2b("\n".join([json.dumps(machine.plan(found)), *states]).encode(), digest_size=16).hexdigest()
 
 
-def save(path: str, spec: str, targets: tuple[str, ...], mirrors: Mapping[str, tuple[str, ...]], found: plan.Plan) -> None:
+def save(
+    path: str, spec: str, targets: tuple[str, ...], mirrors: Mapping[str, tuple[str, ...]], found: plan.Plan
+) -> None:
     """Writes a plan file. Holds no content and no secret, only digests."""
     from agent.host import durable
 

@@ -75,8 +75,8 @@ class Host:
         self.desired: Mapping[Ref, Resource] = {}
         self.looks = Looks()
         self.clock = Clock(self.looks)
-        self.programs = Programs(self.paths.logs)
         self.secrets = Secrets(self.paths.secrets, self.looks)
+        self.programs = Programs(self.paths.logs, self.secrets)
         self.accounts = Accounts(self.looks)
         self.files = Files(self.looks, self.accounts, self.secrets, self.programs)
         self.memory = Memory(self.paths.memory, self.looks)
@@ -96,6 +96,7 @@ class Host:
             steps.Keep: self.originals.keep,
             steps.PutBack: self.originals.put_back,
             steps.Unit: self.units.perform,
+            steps.Packages: self.packages.perform,
             steps.Remember: self.memory.perform,
             steps.Sql: self.databases.perform,
             steps.StoreSecret: self.secrets.generate,

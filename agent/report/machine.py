@@ -47,7 +47,12 @@ def _value(value: Any) -> str:
 
 
 def outcome(each: Outcome) -> dict[str, Any]:
-    line: dict[str, Any] = {"ref": str(each.ref), "result": each.result.value, "started": round(each.started, 3), "seconds": round(each.seconds, 3)}
+    line: dict[str, Any] = {
+        "ref": str(each.ref),
+        "result": each.result.value,
+        "started": round(each.started, 3),
+        "seconds": round(each.seconds, 3),
+    }
     if each.change is not None:
         line["change"] = change(each.change)
     if each.message:

@@ -22,7 +22,10 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
     """The lines of a plan."""
     drift = [change for change in found.changes if change.drift]
     intended = [change for change in found.changes if not change.drift]
-    for title, changes in (("Drift: changed on the host since the last pass", drift), ("Changes that the spec asks for", intended)):
+    for title, changes in (
+        ("Drift: changed on the host since the last pass", drift),
+        ("Changes that the spec asks for", intended),
+    ):
         if changes:
             yield paint(title, "1")
             for each in changes:
@@ -74,7 +77,11 @@ def _content(current: Any, desired: Any, *, diff: bool) -> Iterator[str]:
     if not isinstance(desired, Content) or desired.hidden or not isinstance(current, str):
         yield "        content: changed (hidden)"
         return
-    lines = list(difflib.unified_diff(current.splitlines(), text_of(desired).splitlines(), "on the host", "wanted", lineterm="", n=2))
+    lines = list(
+        difflib.unified_diff(
+            current.splitlines(), text_of(desired).splitlines(), "on the host", "wanted", lineterm="", n=2
+        )
+    )
     added = sum(line.startswith("+") for line in lines[2:])
     removed = sum(line.startswith("-") for line in lines[2:])
     yield f"        content: {added} lines added, {removed} removed"

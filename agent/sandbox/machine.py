@@ -230,7 +230,10 @@ class Machine:
         timeout: float = 300,
         stdin: str = "",
     ) -> Result:
-        """Runs a command as a transient unit, as a service would run: systemd-run(1) with ``properties``."""
+        """Runs a command as a transient unit, as a service would run: systemd-run(1) with ``properties``.
+
+        The status is 255 when a signal ended the command; its own otherwise.
+        """
         words = ["/bin/sh", "-ec", command] if isinstance(command, str) else list(command)
         options = [f"--property={text}" for text in properties]
         unit = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect", *options, "--", *words]
@@ -308,9 +311,10 @@ class Machine:
             "--boot",
             "--notify-ready=yes",
             "--resolv-conf=off",
-            f"--capability={','.join(self._capabilities)}",
             f"--network-namespace-path={lease.network.namespace}",
         ]
+        if self._capabilities:
+            options.append(f"--capability={','.join(self._capabilities)}")
         if self._syscalls:
             options.append(f"--system-call-filter={' '.join(self._syscalls)}")
         argv = nspawn.command(lease.root, lease.name, *options, binds=self._binds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -111,5 +112,5 @@ def dotted(keys: Keys) -> str:
         elif re.fullmatch(r"[A-Za-z0-9_-]+", key):
             text += f".{key}"
         else:
-            text += f'["{key}"]'
+            text += f"[{json.dumps(key)}]"
     return text.removeprefix(".")
