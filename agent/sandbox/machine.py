@@ -8,6 +8,7 @@ It is a systemd-nspawn(1) container over cached layers; everything it writes goe
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -39,6 +40,11 @@ for name in {_CONTROLLERS}; do
 done
 systemctl daemon-reexec
 """
+
+
+def sweep() -> list[str]:
+    """Removes the hosts and half-built roots of programs that were killed, and returns their names."""
+    return [*state.sweep(), *roots.sweep()]
 
 
 class Machine:
@@ -95,6 +101,7 @@ class Machine:
         unwind_on_sigterm()
         try:
             self._lease = state.claim()
+            atexit.register(self._forgotten)
             self._make_disk(self._lease)
             self._lease.network.up()
             if self._network:
@@ -108,22 +115,13 @@ class Machine:
         """Powers off, or just pulls the plug, and removes all there was. Doing so twice is harmless."""
         if self._lease is None:
             return
-        if orderly and self.running:
-            os.kill(self._leader, _POWER_OFF)
-            self._wait_for_nspawn(20)
-        with shielded():
-            for forward in self._forwards:
-                forward.close()
-            self._forwards.clear()
-            if self._way_out:
-                self._way_out.close()
-                self._way_out = None
-            self._lease.cgroup.remove()
-            if self._nspawn:
-                self._nspawn.wait()
-            roots.harvest(self.suite, self._lease.disk / "upper")
-            self._lease.remove()
-            self._lease = None
+        try:
+            if orderly and self.running:
+                os.kill(self._leader, _POWER_OFF)
+                self._wait_for_nspawn(20)
+        finally:
+            with shielded():
+                self._clear(self._lease)
 
     def reboot(self) -> None:
         """A clean reboot: the same disk, addresses and machine ID, a new boot ID."""
@@ -281,6 +279,25 @@ class Machine:
                 subprocess.run(argv, check=False, stdout=output, stderr=subprocess.STDOUT)
 
     # -- how it is made
+
+    def _clear(self, lease: state.Lease) -> None:
+        for forward in self._forwards:
+            forward.close()
+        self._forwards.clear()
+        if self._way_out:
+            self._way_out.close()
+            self._way_out = None
+        lease.cgroup.remove()
+        if self._nspawn:
+            self._nspawn.wait()
+            self._nspawn = None
+        roots.harvest(self.suite, lease.disk / "upper")
+        lease.remove()
+        self._lease = None
+        atexit.unregister(self._forgotten)
+
+    def _forgotten(self) -> None:
+        self.stop(orderly=False)
 
     def _make_disk(self, lease: state.Lease) -> None:
         lease.disk.mkdir()

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from agent.errors import HostError, UsageError
 from agent.sandbox import cgroups, mounts, nspawn, sources
 from agent.sandbox.nspawn import Bind
 from agent.sandbox.programs import require
+from agent.sandbox.signals import shielded, unwind_on_sigterm
 
 _RECIPE = "1"
 """Part of every key: raise it when a base is made in another way."""
@@ -85,7 +85,7 @@ def base_root(suite: str = "bookworm", *, packages: Sequence[str] = ()) -> Root:
     root = Root(suite, (final,), key)
     with _building(final) as build:
         if build is not None:
-            _debootstrap(suite, wanted, build.upper, build.log)
+            _debootstrap(build, suite, wanted)
             _run(build, build.upper, _FINISH, suite)
     return root
 
@@ -135,39 +135,94 @@ def harvest(suite: str, upper: Path) -> None:
             package.unlink()
 
 
+def sweep() -> list[str]:
+    """Clears away builds whose program was killed, and returns the names of the roots they were to become."""
+    swept = []
+    for folder in sorted((cache() / "roots").glob("*.tmp")):
+        with open(_beside(folder, ".lock"), "w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _Build(folder).clear()
+            swept.append(folder.stem)
+    return swept
+
+
 @dataclass(frozen=True)
 class _Build:
+    """A root in the making: a folder beside where it will be."""
+
     folder: Path
-    upper: Path
-    log: Path
+
+    @property
+    def upper(self) -> Path:
+        return self.folder / "upper"
+
+    @property
+    def log(self) -> Path:
+        return _beside(self.folder, ".log")
+
+    @property
+    def cgroup(self) -> cgroups.Cgroup:
+        return cgroups.for_host(self.folder.stem, self.folder / "cgroups")
+
+    def clear(self) -> None:
+        """Ends what still runs in it, whoever started that, and removes it with whatever is mounted in it."""
+        if self.folder.exists():
+            self.cgroup.remove()
+            mounts.remove_tree(self.folder)
+
+    def follow(self, argv: list[str], variables: dict[str, str], what: str) -> None:
+        """Runs a program to its end, its output going to the log. Nothing of it goes on if we are interrupted."""
+        cgroup = self.cgroup
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                cgroup.enter(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**nspawn.ENVIRONMENT, **variables},
+                start_new_session=True,
+            )
+            try:
+                status = process.wait()
+            finally:
+                with shielded():
+                    cgroup.remove()
+                    process.wait()
+        if status:
+            last = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()][-15:]
+            raise HostError(
+                f"{what}: exit status {status}\n" + "\n".join(last), hint=f"the whole output is in {self.log}"
+            )
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(folder.stem + suffix)
 
 
 @contextlib.contextmanager
 def _building(final: Path) -> Iterator[_Build | None]:
-    """Yields where to build, or None if it is there; on leaving without an error, it is there.
-
-    What a build that was killed left is cleared away first, mounts included.
-    """
-    folder = final.with_name(final.name + ".tmp")
-    with open(final.with_name(final.name + ".lock"), "w") as lock:
+    """Yields where to build, or None if it is there; on leaving without an error, it is there."""
+    unwind_on_sigterm()
+    build = _Build(final.with_name(final.name + ".tmp"))
+    with open(_beside(build.folder, ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if final.is_dir():
             yield None
             return
-        mounts.remove_tree(folder)
-        (folder / "upper").mkdir(parents=True)
-        (folder / "upper").chmod(0o755)  # it becomes the root directory, whatever our umask is
-        build = _Build(folder, folder / "upper", final.with_name(final.name + ".log"))
+        build.clear()
+        build.upper.mkdir(parents=True)
+        build.upper.chmod(0o755)  # it becomes the root directory, whatever our umask is
         build.log.unlink(missing_ok=True)
         try:
             yield build
             os.sync()
             build.upper.rename(final)
         finally:
-            mounts.remove_tree(folder)
+            with shielded():
+                build.clear()
 
 
-def _debootstrap(suite: str, packages: Sequence[str], target: Path, log: Path) -> None:
+def _debootstrap(build: _Build, suite: str, packages: Sequence[str]) -> None:
     here = sources.of_this_system()
     kept = debs(suite) / _ARCHIVES
     argv = ["debootstrap", "--variant=minbase", f"--cache-dir={kept}", f"--include={','.join(packages)}"]
@@ -177,8 +232,8 @@ def _debootstrap(suite: str, packages: Sequence[str], target: Path, log: Path) -
         if not Path(here.archive.keyring).is_file():
             raise HostError(f"{here.archive.keyring} is missing", hint="apt-get install debian-archive-keyring")
         argv += ["--force-check-gpg", f"--keyring={here.archive.keyring}"]
-    argv += [suite, str(target), here.archive.uri]
-    _follow(argv, log, sources.download_environment(here), f"making a Debian {suite} root")
+    argv += [suite, str(build.upper), here.archive.uri]
+    build.follow(argv, sources.download_environment(here), f"making a Debian {suite} root")
 
 
 def _run(build: _Build, root: Path, script: str, suite: str, binds: Sequence[Bind] = ()) -> None:
@@ -202,14 +257,9 @@ def _run(build: _Build, root: Path, script: str, suite: str, binds: Sequence[Bin
         "--resolv-conf=replace-host",
         *(f"--setenv={name}={value}" for name, value in variables.items()),
     ]
-    name = f"build-{os.getpid()}"
     words = ["/bin/sh", "-ec", script]
-    cgroup = cgroups.for_host(name, build.folder / "cgroups")
-    try:
-        argv = cgroup.enter(nspawn.command(root, name, *options, binds=binds, words=words))
-        _follow(argv, build.log, {}, f"building {build.folder.stem}")
-    finally:
-        cgroup.remove()
+    argv = nspawn.command(root, f"build-{suite}", *options, binds=binds, words=words)
+    build.follow(argv, {}, f"building {build.folder.stem}")
     (root / "usr/sbin/policy-rc.d").unlink()
     for place in absent:
         _remove_place(root, place)
@@ -228,29 +278,6 @@ def _remove_place(root: Path, place: Path) -> None:
                 place = place.parent
         elif place.stat().st_size == 0:
             place.unlink()
-
-
-def _follow(argv: list[str], log: Path, variables: dict[str, str], what: str) -> None:
-    """Runs a program, its output going to the log. It is asked to end, never killed, if we are interrupted:
-    systemd-nspawn would leave its payload behind."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**nspawn.ENVIRONMENT, **variables},
-            start_new_session=True,
-        )
-        try:
-            status = process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
-            raise
-    if status:
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-15:]
-        raise HostError(f"{what}: exit status {status}\n" + "\n".join(last), hint=f"the whole output is in {log}")
 
 
 def _digest(*parts: str) -> str:

@@ -6,20 +6,15 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from types import FrameType
 
 
 def unwind_on_sigterm() -> None:
-    """From now on SIGTERM leaves through every ``finally`` and ``with``, as Ctrl-C does.
+    """From now on SIGTERM raises KeyboardInterrupt, so that it leaves through every ``finally`` and ``with``.
 
     Nothing is touched where the program has its own idea of SIGTERM, or outside the main thread.
     """
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Tests on real Debian hosts, booted with systemd and thrown away."""

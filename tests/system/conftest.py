@@ -1,0 +1,74 @@
+"""Throw-away hosts for system tests, and what a failed one leaves to read.
+
+The journal and console of each host of a failed test are kept below $AGENT_TEST_LOGS, or a new temporary directory,
+and the report says where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.sandbox import Machine, Root, base_root, sweep
+
+_HERE = Path(__file__).parent
+_HOSTS = pytest.StashKey[list[Machine]]()
+_LOGS = pytest.StashKey[Path]()
+
+Boot = Callable[..., Machine]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_from_before() -> None:
+    sweep()
+
+
+@pytest.fixture
+def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
+    """``boot(suite_or_root="bookworm", **options) -> Machine``: hosts that end with the test."""
+    hosts: list[Machine] = request.node.stash.setdefault(_HOSTS, [])
+    with contextlib.ExitStack() as stack:
+
+        def boot(root: str | Root = "bookworm", **options: Any) -> Machine:
+            machine = Machine(base_root(root) if isinstance(root, str) else root, **options)
+            stack.enter_context(machine)
+            hosts.append(machine)
+            return machine
+
+        yield boot
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Saves the logs as soon as a test has failed, while its hosts still run."""
+    report = yield
+    machines = item.stash.get(_HOSTS, [])
+    if report.failed and call.when != "teardown" and machines:
+        folder = _logs(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid)
+        for number, machine in enumerate(machines):
+            with contextlib.suppress(Exception):
+                machine.save_logs(folder / f"host-{number}")
+        report.sections.append(("hosts of this test", f"journal.txt and console.log are in {folder}"))
+    return report
+
+
+def _logs(config: pytest.Config) -> Path:
+    if _LOGS not in config.stash:
+        named = os.environ.get("AGENT_TEST_LOGS")
+        config.stash[_LOGS] = Path(named) if named else Path(tempfile.mkdtemp(prefix="agent-test-logs-"))
+    return config.stash[_LOGS]
