@@ -53,6 +53,8 @@ class OneOf:
     """Text that is one of a list; the reader of the error suggests the nearest."""
 
     choices: tuple[str, ...]
+    must: str = ""
+    """Said instead of the choices where they are many."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -63,5 +65,24 @@ class OneOf:
     def check(self, text: str) -> str:
         if text not in self.choices:
             expected = ", ".join(f"'{choice}'" for choice in self.choices)
-            raise PydanticCustomError("literal_error", "one of {expected}", {"expected": expected})
+            raise PydanticCustomError("literal_error", "one of {expected}", {"expected": expected, "must": self.must})
         return text
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number from ``least`` to ``most``."""
+
+    least: int
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "minimum": self.least, "maximum": self.most}
+
+    def check(self, number: int) -> int:
+        if not self.least <= number <= self.most:
+            raise refuse(f"must be {self.least} to {self.most}")
+        return number

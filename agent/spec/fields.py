@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from .base import Spelled, refuse
+from .base import Between, Spelled, refuse
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 DURATION = r"(?:[0-9]{1,6}[smhdwy])+"
@@ -146,7 +146,7 @@ Mode = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "pattern": "^(0?[0-7]{3}|[0-7]{4})$", "title": "Octal mode"}),
 ]
 """Permission bits as a number (0o644), written in octal."""
-Port = Annotated[Whole, Field(ge=1, le=65535)]
+Port = Annotated[Whole, Between(1, 65535)]
 Address = Annotated[str, AfterValidator(_address)]
 ListenAddress = Annotated[str, AfterValidator(_listen)]
 """``*`` for every address, or one address."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from .base import Section, Spelled, refuse
+from .base import Between, Section, Spelled, refuse
 from .fields import AbsolutePath, Whole
 
 INLINE = (
@@ -23,7 +23,9 @@ CredentialName = Annotated[
 class Generate(Section):
     """A random value that the agent makes once and keeps root-only; `agent secret show` prints it."""
 
-    length: Whole = Field(default=24, ge=12, le=128, description="How many letters and digits.", examples=[24, 40])
+    length: Annotated[Whole, Between(12, 128)] = Field(
+        default=24, description="How many letters and digits.", examples=[24, 40]
+    )
 
 
 def _generate(value: Any) -> Any:

@@ -176,6 +176,16 @@ class Environment(Section):
     def _pip_names(self) -> frozenset[str]:
         return frozenset(re.split(r"[^A-Za-z0-9._-]", text)[0].lower() for text in self.pip)
 
+    def pinned_python(self) -> str | None:
+        """``3.11`` for ``python 3.11.*``; None where the packages leave the version to the solver."""
+        for text in self.packages:
+            if package_name(text) == "python":
+                found = re.fullmatch(
+                    r"(?:\S+::)?python\s*={0,2}\s*(\d+(?:\.\d+)?)(?:\.[\d*]+)*(?:\.?\*)?(?:\s.*|=\S*)?", text
+                )
+                return found.group(1) if found else None
+        return None
+
     def has(self, package: str) -> bool:
         """Whether the environment asks for the package, from conda or from pip."""
         return package in self.package_names() or package in self._pip_names()

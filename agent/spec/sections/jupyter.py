@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
-from ..base import Section, Spelled, refuse
+from ..base import Between, Section, Spelled, refuse
 from ..fields import AbsolutePath, Duration, Flag, HomePath, Line, ListenAddress, Port, Whole
 from ..secrets import JupyterPassword, ServerPassword
 from ..tree import Plain
@@ -155,7 +155,7 @@ class Jupyter(Section):
     cpu_quota: CpuQuota | None = Field(
         default=None, description="Processor time for the server and its kernels (CPUQuota=).", examples=["200%"]
     )
-    tasks_max: Annotated[Whole, Field(ge=64, le=4194304)] | None = Field(
+    tasks_max: Annotated[Whole, Between(64, 4194304)] | None = Field(
         default=None, description="Processes and threads of the server and its kernels (TasksMax=).", examples=[4096]
     )
     sandbox: Annotated[Sandbox, BeforeValidator(_sandbox, json_schema_input_type=Literal[True] | Sandbox)] = Field(

@@ -143,7 +143,7 @@ def _variable(name: str) -> str:
     return name.replace("-", "_")
 
 
-Privilege = Annotated[str, OneOf(PRIVILEGES), BeforeValidator(_privilege)]
+Privilege = Annotated[str, OneOf(PRIVILEGES, "a privilege such as SELECT, INSERT or ALL"), BeforeValidator(_privilege)]
 DatabaseName = Annotated[
     str,
     Spelled(NAME, "the name of a database, such as 'analysis': letters, digits and _$-, at most 64", longest=10000),

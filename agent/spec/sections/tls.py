@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..base import Section, refuse
+from ..base import Between, Section, refuse
 from ..fields import AbsolutePath, Address, DnsName, Duration, Whole
 
 DAY = timedelta(days=1)
@@ -56,7 +56,7 @@ class Tls(Section):
     key_type: Literal["ecdsa-p256", "rsa"] = Field(
         default="ecdsa-p256", description="Kind of key.", examples=["ecdsa-p256", "rsa"]
     )
-    key_bits: Annotated[Whole, BeforeValidator(_key_bits), Field(ge=2048, le=8192)] | None = Field(
+    key_bits: Annotated[Whole, BeforeValidator(_key_bits), Between(2048, 8192)] | None = Field(
         default=None, description="Length of an RSA key, 2048 and more. Left out: 2048.", examples=[2048, 3072]
     )
     lifetime: Duration | None = Field(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..base import refuse
-
 FIELDS = {
     "ip": "jupyter.address",
     "port": "jupyter.port",
@@ -59,32 +57,36 @@ ANY_ORIGIN = {".*", ".+", "^.*$", "^.+$", "(.*)", "^", "", "https?://.*", "https
 REASON = "is refused: {}"
 
 
+def _refusal(message: str, hint: str = "") -> tuple[str, str]:
+    return message, hint
+
+
 def _truth(value: Any) -> Any:
     return (
         {"true": True, "false": False, 1: True, 0: False}.get(value, value) if isinstance(value, str | int) else value
     )
 
 
-def check_trait(trait: str, value: Any) -> None:
-    """Raise the refusal of one setting. Jupyter itself only warns about traits it does not know."""
+def refused_trait(trait: str, value: Any) -> tuple[str, str] | None:
+    """What is wrong with a setting, and the way out; None if nothing is. Jupyter only warns about traits it does not know."""
     owner, _, name = trait.partition(".")
     if owner in OWNERS and name in FIELDS:
-        raise refuse(f"has a field of its own: {FIELDS[name]}", "set it there; the agent writes the trait", show=False)
+        return _refusal(f"has a field of its own: {FIELDS[name]}", "set it there; the agent writes the trait")
     if owner in OWNERS and name in FIXED:
-        raise refuse(f"is set by the agent: {FIXED[name]}", show=False)
+        return _refusal(f"is set by the agent: {FIXED[name]}")
     if owner == "NotebookApp":
-        raise refuse(
+        return _refusal(
             "is a class of Jupyter before version 7; the server stops at a trait of it that it does not know",
             f"write ServerApp.{name}",
-            show=False,
         )
     if name in CLASSES:
-        raise refuse(REASON.format(CLASSES[name]), show=False)
+        return _refusal(REASON.format(CLASSES[name]))
     if name in FORBIDDEN and _truth(value) == FORBIDDEN[name][0]:
-        raise refuse(REASON.format(FORBIDDEN[name][1]), show=False)
+        return _refusal(REASON.format(FORBIDDEN[name][1]))
     if name == "allow_origin_pat" and value in ANY_ORIGIN:
-        raise refuse(
+        return _refusal(
             REASON.format("the pattern matches every origin, and any web page could read notebooks"), show=False
         )
     if name == "tornado_settings" and isinstance(value, dict) and _truth(value.get("xsrf_cookies")) is False:
-        raise refuse(REASON.format(FORBIDDEN["disable_check_xsrf"][1]), show=False)
+        return _refusal(REASON.format(FORBIDDEN["disable_check_xsrf"][1]))
+    return None

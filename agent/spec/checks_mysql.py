@@ -1,0 +1,94 @@
+"""What must fit together within the `mysql` section and around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .explain import Finding
+from .sections.mysql import ON_TABLES, DatabaseUser, Mysql
+from .shape import nearest
+from .spec import Spec
+from .tree import Keys
+
+LOCAL = ("localhost", "127.0.0.1", "::1", "%")
+OWN = {"port": "mysql.port", "bind_address": "mysql.bind_address", "socket": "mysql.socket"}
+REFUSED: Mapping[str, str] = {
+    "skip_grant_tables": "everyone who reaches the server would own it",
+    "init_file": "the server would run its statements as the database's root",
+    "plugin_load": "the server would load a program of someone else's",
+    "plugin_load_add": "the server would load a program of someone else's",
+    "plugin_dir": "the server would load a program of someone else's",
+    "user": "the server runs as the account of the distribution's package",
+    "datadir": "databases stay where the distribution keeps them; moving them is not an edit of a setting",
+    "pid_file": "the distribution's unit waits for the one it knows",
+}
+SWITCHES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "local_infile": (("ON", "1", "TRUE"), "a statement could read any file of the client that sends it"),
+    "general_log": (("ON", "1", "TRUE"), "it would write passwords into a file in clear"),
+    "secure_auth": (("OFF", "0", "FALSE"), "it would take passwords in the form of 1990s servers"),
+    "old_passwords": (("ON", "1", "TRUE"), "it would keep passwords in the form of 1990s servers"),
+    "allow_suspicious_udfs": (("ON", "1", "TRUE"), "the server would load a program of someone else's"),
+    "secure_file_priv": (("",), "statements could write files anywhere"),
+}
+
+
+def check_mysql(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
+    """Everything that is wrong between the fields of this section, or with another."""
+    yield from _settings(mysql)
+    for account, user in mysql.users.items():
+        yield from _grants(("mysql", "users", account, "grants"), user, mysql)
+    yield from _client_file(spec, mysql)
+    jupyter = spec.jupyter
+    if jupyter and mysql.server != "external" and jupyter.port == mysql.port:
+        later = "jupyter" if "port" in jupyter.model_fields_set else "mysql"
+        other = "mysql" if later == "jupyter" else "jupyter"
+        yield Finding((later, "port"), f"is {other}.port too; one port cannot serve both")
+
+
+def _settings(mysql: Mysql) -> Iterator[Finding]:
+    for variable, value in mysql.settings.items():
+        keys: Keys = ("mysql", "settings", variable)
+        if variable in OWN:
+            yield Finding(keys, f"has a field of its own: {OWN[variable]}", "set it there", at_key=True)
+        elif variable in REFUSED:
+            yield Finding(keys, f"is refused: {REFUSED[variable]}", at_key=True)
+        elif variable in SWITCHES and value.upper() in SWITCHES[variable][0]:
+            yield Finding(keys, f"is refused with this value: {SWITCHES[variable][1]}", at_key=True)
+
+
+def _grants(keys: Keys, user: DatabaseUser, mysql: Mysql) -> Iterator[Finding]:
+    for target, privileges in user.grants.items():
+        database, _, table = target.partition(".")
+        here: Keys = (*keys, target)
+        if database not in mysql.databases:
+            near = nearest(database, list(mysql.databases))
+            hint = f"did you mean '{near}'?" if near else f"add {database} to mysql.databases"
+            yield Finding(here, f"is a grant on the database '{database}', which is not declared", hint, at_key=True)
+        if "ALL" in privileges and len(privileges) > 1:
+            yield Finding(here, "has ALL, which covers the others", "keep ALL alone, or only the others", at_key=True)
+        for index, privilege in enumerate(privileges):
+            if table != "*" and privilege not in ON_TABLES:
+                yield Finding((*here, index), f"is {privilege}, which is for a whole database, not for a table")
+
+
+def _client_file(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
+    file, keys = mysql.client_file, ("mysql", "client_file")
+    if not file.write:
+        return
+    asked = "client_file" in mysql.model_fields_set
+    if asked and spec.user is None and spec.jupyter is None:
+        yield Finding(
+            keys, "is for the notebook account, and there is none", "add a user section, or: user: {}", at_key=True
+        )
+    if file.user and file.user not in mysql.users:
+        near = nearest(file.user, list(mysql.users))
+        hint = f"did you mean '{near.removesuffix('@localhost')}'?" if near else "declare it under mysql.users"
+        yield Finding((*keys, "user"), "is not declared under mysql.users", hint)
+    elif asked and not mysql.users:
+        yield Finding(keys, "needs an account to name, and mysql.users has none", at_key=True)
+    elif file.user and file.user.partition("@")[2] not in LOCAL:
+        yield Finding((*keys, "user"), "is an account that cannot connect from this host")
+    if file.database and file.database not in mysql.databases:
+        near = nearest(file.database, list(mysql.databases))
+        hint = f"did you mean '{near}'?" if near else "declare it under mysql.databases"
+        yield Finding((*keys, "database"), "is not declared under mysql.databases", hint)
