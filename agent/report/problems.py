@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.errors import Problem
 
 WIDTH = 160
+HIDDEN = "********"
 
 
 def one_line(problem: Problem) -> str:
@@ -29,6 +30,6 @@ def _excerpt(source: str, column: int) -> list[str]:
     start = max(0, len(before) - WIDTH // 2) if len(source) > WIDTH else 0
     shown = source[start : start + WIDTH].replace("\t", " ").rstrip()
     caret = column - 1 - start
-    if caret > len(shown):
+    if caret > len(shown.removesuffix(HIDDEN)):
         return [f"    {shown}"]
     return [f"    {shown}", f"    {' ' * caret}^"]

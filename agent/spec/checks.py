@@ -18,14 +18,14 @@ from .sections.traits import refused_trait
 from .sections.user import User
 from .shape import nearest
 from .spec import SERVER_ENVIRONMENT, Spec
-from .tree import Keys
+from .tree import Keys, Node
 
 INTERFACES = {"lab": "jupyterlab", "notebook": "notebook"}
 PYTHON = re.compile(r"[Pp]ython[ -]?(\d+(?:\.\d+)?)")
 ROOT_LIKE = ("sudo", "wheel", "docker", "lxd", "incus", "root", "disk", "shadow", "adm", "libvirt")
 
 
-def check(spec: Spec) -> Iterator[Finding]:
+def check(spec: Spec, tree: Node) -> Iterator[Finding]:
     """Everything that is wrong between fields and sections."""
     if spec.conda:
         yield from _conda(spec.conda)
@@ -34,7 +34,7 @@ def check(spec: Spec) -> Iterator[Finding]:
     if spec.jupyter and spec.conda:
         yield from _server(spec, spec.jupyter, spec.conda)
     if spec.mysql:
-        yield from check_mysql(spec, spec.mysql)
+        yield from check_mysql(spec, spec.mysql, tree)
     yield from check_files(spec)
     yield from check_units(spec)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .explain import Finding
-from .sections.mysql import ON_TABLES, DatabaseUser, Mysql
+from .sections.mysql import ON_TABLES, DatabaseUser, Mysql, underscored, with_host, with_tables
 from .shape import nearest
 from .spec import Spec
-from .tree import Keys
+from .tree import Keys, Node, Table, value_at
 
 LOCAL = ("localhost", "127.0.0.1", "::1", "%")
 OWN = {"port": "mysql.port", "bind_address": "mysql.bind_address", "socket": "mysql.socket"}
@@ -32,9 +32,15 @@ SWITCHES: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def check_mysql(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
+def check_mysql(spec: Spec, mysql: Mysql, tree: Node) -> Iterator[Finding]:
     """Everything that is wrong between the fields of this section, or with another."""
     yield from _settings(mysql)
+    users: Keys = ("mysql", "users")
+    yield from _twice(tree, users, with_host)
+    yield from _twice(tree, ("mysql", "settings"), underscored)
+    written = value_at(tree, users)
+    for account in written.entries if isinstance(written, Table) else ():
+        yield from _twice(tree, (*users, account, "grants"), with_tables)
     for account, user in mysql.users.items():
         yield from _grants(("mysql", "users", account, "grants"), user, mysql)
     yield from _client_file(spec, mysql)
@@ -43,6 +49,16 @@ def check_mysql(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
         later = "jupyter" if "port" in jupyter.model_fields_set else "mysql"
         other = "mysql" if later == "jupyter" else "jupyter"
         yield Finding((later, "port"), f"is {other}.port too; one port cannot serve both")
+
+
+def _twice(tree: Node, keys: Keys, normal: Callable[[str], str]) -> Iterator[Finding]:
+    """One thing under two spellings: ``analyst`` and ``analyst@localhost``. The second would silently win."""
+    table = value_at(tree, keys)
+    seen: dict[str, str] = {}
+    for key in table.entries if isinstance(table, Table) else ():
+        other = seen.setdefault(normal(key), key)
+        if other != key:
+            yield Finding((*keys, key), f"is the same as '{other}' above", "keep one", at_key=True)
 
 
 def _settings(mysql: Mysql) -> Iterator[Finding]:
@@ -81,8 +97,8 @@ def _client_file(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
             keys, "is for the notebook account, and there is none", "add a user section, or: user: {}", at_key=True
         )
     if file.user and file.user not in mysql.users:
-        near = nearest(file.user, list(mysql.users))
-        hint = f"did you mean '{near.removesuffix('@localhost')}'?" if near else "declare it under mysql.users"
+        near = nearest(file.user.removesuffix("@localhost"), [name.removesuffix("@localhost") for name in mysql.users])
+        hint = f"did you mean '{near}'?" if near else "declare it under mysql.users"
         yield Finding((*keys, "user"), "is not declared under mysql.users", hint)
     elif asked and not mysql.users:
         yield Finding(keys, "needs an account to name, and mysql.users has none", at_key=True)

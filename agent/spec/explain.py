@@ -44,14 +44,13 @@ def _finding(kind: str, keys: Keys, context: Context, message: str, tree: Node) 
         given = _quoted(str(keys[-2])) if show and not _hidden(keys[:-2]) else ""
         return Finding(keys[:-1], said + (given and f", got {given}"), hint, at_key=True)
     if kind == "extra_forbidden":
-        secret = _hidden(keys[:-1])
-        hint = meant((*keys[:-1], "?")) if secret else meant(keys)
-        message = "is not a field here" if public(keys) == keys else "has a key that is not a field"
-        return Finding(keys, message, hint, at_key=True, unknown=True)
+        sayable = public(keys) == keys
+        message = "is not a field here" if sayable else "has a key that is not a field"
+        return Finding(keys, message, meant(keys if sayable else (*keys[:-1], "?")), at_key=True, unknown=True)
     if kind == "missing":
         return Finding(keys, "is required", place=_parent_place(keys, tree))
     said, hint, show = _say(kind, context, message)
-    keys = _written(keys, tree)
+    keys = existing(keys, tree)
     node = value_at(tree, keys)
     given = _given(node, secret=_hidden(keys)) if show else ""
     if kind == "literal_error" and isinstance(node, Scalar) and not _hidden(keys):
@@ -138,7 +137,7 @@ def public(keys: Keys) -> Keys:
     return keys
 
 
-def _written(keys: Keys, tree: Node) -> Keys:
+def existing(keys: Keys, tree: Node) -> Keys:
     """Only those keys that stand in the text: ``kernel: x`` is short for ``kernel: {display_name: x}``."""
     while keys and value_at(tree, keys) is None:
         keys = keys[:-1]
@@ -146,5 +145,5 @@ def _written(keys: Keys, tree: Node) -> Keys:
 
 
 def _parent_place(keys: Keys, tree: Node) -> Place:
-    parent = _written(keys[:-1], tree)
+    parent = existing(keys[:-1], tree)
     return key_place(tree, parent) if parent else place_of(tree, ())

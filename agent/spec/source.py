@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from agent.errors import Place, Problem, SpecError
 
 from .checks import check, notes
-from .explain import Finding, explain, public
+from .explain import Finding, existing, explain, public
 from .merge import merge
 from .reader import Document, Text, read
 from .spec import Spec
@@ -53,7 +53,7 @@ def examine(documents: Sequence[Document]) -> Examined:
     if tree is None:
         return Examined(None, _in_order(problems, texts), ())
     spec, findings = _validated(tree)
-    findings = [*findings, *check(spec)]
+    findings = [*findings, *check(spec, tree)]
     problems += _with_places(findings, tree, texts)
     if problems:
         return Examined(None, _in_order(problems, texts), (), tree)
@@ -109,7 +109,8 @@ def _with_places(findings: Iterable[Finding], tree: Node, texts: Sequence[Text])
     placed = []
     by_name = {text.name: text for text in texts}
     for found in findings:
-        finding = replace(found, keys=spelled(tree, found.keys))
+        keys = spelled(tree, found.keys)
+        finding = found if found.place else replace(found, keys=keys if found.at_key else existing(keys, tree))
         place = finding.place or (key_place if finding.at_key else place_of)(tree, finding.keys)
         if finding.unknown and (text := by_name.get(place.file)):
             line = text.lines[place.line - 1] if place.line <= len(text.lines) else ""

@@ -37,7 +37,7 @@ def _database(name: str) -> str:
     return name
 
 
-def _account(text: str) -> str:
+def with_host(text: str) -> str:
     """``name`` or ``name@host``; always returned with its host."""
     name, at, host = text.partition("@")
     if not re.fullmatch(r"[A-Za-z0-9_.$-]{1,32}", name, re.ASCII):
@@ -73,7 +73,7 @@ def _is_host(host: str) -> bool:
     )
 
 
-def _grant_target(text: str) -> str:
+def with_tables(text: str) -> str:
     """``db``, ``db.*`` or ``db.table``; always returned with its second half."""
     if text.startswith("*"):
         raise refuse(
@@ -138,7 +138,7 @@ def _setting(value: Any) -> Any:
     return value
 
 
-def _variable(name: str) -> str:
+def underscored(name: str) -> str:
     """Option names are the same with '-' and '_'; returned with '_'."""
     return name.replace("-", "_")
 
@@ -149,14 +149,14 @@ DatabaseName = Annotated[
     Spelled(NAME, "the name of a database, such as 'analysis': letters, digits and _$-, at most 64", longest=10000),
     AfterValidator(_database),
 ]
-Account = Annotated[str, AfterValidator(_account)]
+Account = Annotated[str, AfterValidator(with_host)]
 """``name@host``."""
-GrantTarget = Annotated[str, AfterValidator(_grant_target)]
+GrantTarget = Annotated[str, AfterValidator(with_tables)]
 """``database.*`` or ``database.table``."""
 Variable = Annotated[
     str,
     Spelled(r"[a-z][a-z0-9_.-]{0,63}", "a variable of the server, such as innodb_buffer_pool_size"),
-    AfterValidator(_variable),
+    AfterValidator(underscored),
 ]
 WordName = Annotated[str, Spelled(r"[a-z0-9_]{1,64}", "a name such as utf8mb4 or utf8mb4_unicode_ci")]
 

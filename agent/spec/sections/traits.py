@@ -84,9 +84,7 @@ def refused_trait(trait: str, value: Any) -> tuple[str, str] | None:
     if name in FORBIDDEN and _truth(value) == FORBIDDEN[name][0]:
         return _refusal(REASON.format(FORBIDDEN[name][1]))
     if name == "allow_origin_pat" and value in ANY_ORIGIN:
-        return _refusal(
-            REASON.format("the pattern matches every origin, and any web page could read notebooks"), show=False
-        )
+        return _refusal(REASON.format("the pattern matches every origin, and any web page could read notebooks"))
     if name == "tornado_settings" and isinstance(value, dict) and _truth(value.get("xsrf_cookies")) is False:
         return _refusal(REASON.format(FORBIDDEN["disable_check_xsrf"][1]))
     return None
