@@ -97,6 +97,8 @@ class Machine:
 
     def start(self) -> None:
         """Boots, and returns when the boot has finished. Raises HostError with the console's end when it does not."""
+        if self._lease is not None:
+            raise HostError(f"{self.name}: was started before")
         require("systemd-nspawn", "ip", "nsenter", "mount", "umount", *(["slirp4netns"] if self._network else []))
         unwind_on_sigterm()
         try:

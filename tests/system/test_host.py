@@ -101,8 +101,9 @@ def test_apt_and_pip_work_inside_with_network(boot: Boot, suite: str) -> None:
 
 def test_a_package_is_downloaded_once(boot: Boot) -> None:
     install = "apt-get -qq update; apt-get -y install hello 2>&1"
-    with boot(network=True) as machine:
-        machine.run(install)
+    first = boot(network=True)
+    first.run(install)
+    first.stop()
     assert "Need to get 0 B/" in boot(network=True).run(install).stdout
 
 
@@ -163,6 +164,11 @@ def test_nothing_is_left_after_kill_9_and_a_sweep(boot: Boot) -> None:
     assert name in sweep()
     assert traces_of(name) == []
     assert living.run("echo alive").stdout == "alive\n"
+
+
+def test_a_host_is_started_once(boot: Boot) -> None:
+    with pytest.raises(HostError, match="was started before"):
+        boot().start()
 
 
 def test_nothing_is_left_after_an_end_and_a_boot_that_fails() -> None:
