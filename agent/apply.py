@@ -15,7 +15,7 @@ from agent.host import Host, durable
 from agent.ledger import Ledger
 from agent.lock import locked
 from agent.reconcile import Pass, remove
-from agent.resource import Action, Outcome, Ref, Resource, Result
+from agent.resource import Action, Change, Outcome, Ref, Resource, Result
 from agent.wanted import Wanted, want
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class Request:
     retry: bool = False
     """Apply a spec again although it was rolled back."""
     approve: Callable[[plan.Plan], bool] | None = None
-    mirrors: Mapping[str, tuple[str, ...]] | None = None
     waiting: Callable[[str], None] = lambda _holder: None
 
 
@@ -79,7 +78,7 @@ class Apply:
             self.host.begin({})
             self.ledger = Ledger(f"{self.host.paths.state}/ledger.jsonl")
             try:
-                wanted = want(request.spec, self.host, mirrors=request.mirrors)
+                wanted = want(request.spec, self.host)
             except SpecError as error:
                 self._write_bad_spec(error)
                 raise
@@ -148,11 +147,10 @@ class Apply:
             return ""
         reason = "; ".join(f"{outcome.ref}: {outcome.message}" for outcome in failed)
         self.generations.mark_bad(desired, reason)
-        return self._restore(desired, outcomes, concerned, previous, reason)
+        return self._restore(outcomes, concerned, previous, reason)
 
     def _restore(
         self,
-        desired: Mapping[Ref, Resource],
         outcomes: tuple[Outcome, ...],
         concerned: set[Ref],
         previous: Generation,
@@ -161,16 +159,13 @@ class Apply:
         self.host.progress.say(f"generation {previous.number}", "restoring: " + reason)
         before = concerned | plan.closure(concerned, previous.resources)
         wanted = {ref: resource for ref, resource in previous.resources.items() if ref in before}
-        new = [
-            outcome.change
-            for outcome in reversed(outcomes)
-            if outcome.change and outcome.ref in concerned - wanted.keys() and outcome.change.action is Action.CREATE
+        fresh = [
+            outcome.change.resource
+            for outcome in outcomes
+            if outcome.change and outcome.change.action is Action.CREATE and outcome.ref in concerned - wanted.keys()
         ]
-        fresh = {change.resource.ref: change.resource for change in new if not change.resource.holds_work}
-        removals = []
-        for resource in plan.order(fresh.values(), backwards=True):
-            removals.append(plan.Change(resource, Action.DELETE, current=resource.desired()))
-        remove(removals, self.host, self.ledger)
+        removable = plan.order((resource for resource in fresh if not resource.holds_work), backwards=True)
+        remove([Change(each, Action.DELETE, current=each.desired()) for each in removable], self.host, self.ledger)
         self._pass = Pass(wanted, self.host, self.ledger)
         left = [outcome for outcome in self._pass.run() if outcome.result is not Result.UNCHANGED]
         bad = [f"{o.ref} {o.message}" for o in left if o.result in (Result.FAILED, Result.SKIPPED)]
@@ -213,7 +208,7 @@ class Apply:
             verb=self.request.verb,
             spec=self.request.spec,
             spec_digest=wanted.digest,
-            generation=report.generation or (current and current.number),
+            generation=report.generation or (current.number if current else None),
             outcomes=report.outcomes,
             orphans=report.orphans,
             conditions=conditions,
@@ -259,13 +254,11 @@ def write_status(host: Host, document: dict[str, Any]) -> None:
     durable.replace(host.paths.status, status.text(status.halves(document)), mode=0o644)
 
 
-def look(
-    spec: str, host: Host, *, targets: tuple[str, ...] = (), mirrors: Mapping[str, tuple[str, ...]] | None = None
-) -> plan.Plan:
+def look(spec: str, host: Host, *, targets: tuple[str, ...] = ()) -> plan.Plan:
     """The plan for a spec: reads everything, changes nothing."""
     host.begin({})
     ledger = Ledger(f"{host.paths.state}/ledger.jsonl")
-    resources = want(spec, host, mirrors=mirrors).resources
+    resources = want(spec, host).resources
     if targets:
         return replace(plan.plan(plan.restricted(resources, targets), host, ledger), removals=(), orphans=())
     return plan.plan(resources, host, ledger)

@@ -143,7 +143,7 @@ class Daemon:
 
     def _apply(self) -> int:
         words = [sys.executable, "-I", "-m", "agent", "apply", self.spec, "--yes", f"--lock-timeout={PATIENCE:.0f}"]
-        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL, close_fds=True)  # noqa: S603  # own program
+        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL, close_fds=True)
         try:
             while True:
                 try:

@@ -18,6 +18,8 @@ from agent.host import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from agent.host.look import Answer, Question
 
 FORMAT = 1
@@ -66,7 +68,7 @@ def load(path: str, spec: str) -> Evidence | None:
     finally:
         posix.close(descriptor)
     try:
-        found, questions, answers, status, counts = marshal.loads(content)
+        found, questions, answers, status, counts = marshal.loads(content)  # noqa: S302  # root's own file, in a directory only root can write
     except (ValueError, EOFError, TypeError):
         return None
     return Evidence(questions, answers, status, counts) if found == key(spec) else None
@@ -74,4 +76,5 @@ def load(path: str, spec: str) -> Evidence | None:
 
 def dump(evidence: Evidence, spec: str) -> bytes:
     """The bytes that ``load`` reads; to be kept where only root can read and write."""
-    return marshal.dumps((key(spec), evidence.questions, evidence.answers, evidence.status, evidence.counts))
+    parts: Any = (key(spec), evidence.questions, evidence.answers, evidence.status, evidence.counts)
+    return marshal.dumps(parts)

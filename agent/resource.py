@@ -153,7 +153,7 @@ class Resource:
         """Refs whose change makes this one stale."""
         return ()
 
-    def fingerprint(self, host: Host) -> str | None:
+    def fingerprint(self, host: Host) -> str | None:  # noqa: ARG002  # kinds with secrets ask it
         """A digest of what this resource is like when it is right, secrets filled in; None while that cannot be known.
 
         A service is stale when the fingerprints of what it follows are not those it was last started with.
@@ -174,7 +174,7 @@ class Resource:
         """Whether its failing after a change means that the change was unhealthy, so that the previous generation is restored."""
         return False
 
-    def disturbed(self, host: Host) -> Iterable[Step]:
+    def disturbed(self, host: Host) -> Iterable[Step]:  # noqa: ARG002  # services ask it
         """Steps to take before drift in something this one follows is repaired: a service notes here that it may have loaded the drift."""
         return ()
 

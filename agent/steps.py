@@ -54,7 +54,8 @@ class Content:
 class Check:
     """A program that must accept a file's candidate before the file is replaced.
 
-    The candidate is put, under ``name``, into a directory of its own that only root and the group of ``user`` can read; ``{directory}`` and ``{file}`` in ``argv``
+    The candidate is put, under ``name``, into a directory of its own that only root and the group of ``user`` can read;
+    ``{directory}`` and ``{file}`` in ``argv``
     and in values of ``environment`` stand for it. Exit status 0 accepts.
     """
 
@@ -123,7 +124,10 @@ class SetAccess:
 
 @dataclass(frozen=True)
 class Remove:
-    """Removes a file, a link or an empty directory; what is gone already is fine. ``tree`` removes a whole directory tree (never across file systems, never through links)."""
+    """Removes a file, a link or an empty directory; what is gone already is fine.
+
+    ``tree`` removes a whole directory tree (never across file systems, never through links).
+    """
 
     path: str
     below: str | None = None

@@ -70,13 +70,11 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def want(
-    path: str, host: Host, *, trusted_only: bool = True, mirrors: Mapping[str, tuple[str, ...]] | None = None
-) -> Wanted:
+def want(path: str, host: Host, *, trusted_only: bool = True) -> Wanted:
     """Loads, validates and expands the spec. Raises SpecError with every problem at once."""
     from agent.spec.expand import expand
     from agent.spec.source import Document, load
 
     files = documents(path, host, trusted_only=trusted_only)
     spec = load([Document(name, content) for name, content in files])
-    return Wanted(spec, files, by_ref(expand(spec, host, mirrors or {})))
+    return Wanted(spec, files, by_ref(expand(spec, host)))

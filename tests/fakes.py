@@ -56,10 +56,14 @@ class Toy(Resource):
             raise NotYetReadable(f"{self.name} cannot be read yet")
         if self.name not in host.table:
             return None
-        return ToyState(host.table[self.name], stale=host.memory.get(self.name) != self._digest(host) if self.inputs else None)
+        return ToyState(
+            host.table[self.name], stale=host.memory.get(self.name) != self._digest(host) if self.inputs else None
+        )
 
     def steps(self, change: Change) -> Iterator[Step]:
-        yield Remember(f"{self.name}={None if change.action is Action.DELETE else self.value}", ",".join(map(str, self.inputs)))
+        yield Remember(
+            f"{self.name}={None if change.action is Action.DELETE else self.value}", ",".join(map(str, self.inputs))
+        )
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,10 @@ def test_a_service_whose_input_will_change_is_shown_as_a_restart(tmp_path: Path)
 
     found = planned([toy("file", "2"), service], host, tmp_path)
 
-    assert [(c.resource.name, c.action) for c in found.changes] == [("file", Action.UPDATE), ("service", Action.RESTART)]
+    assert [(c.resource.name, c.action) for c in found.changes] == [
+        ("file", Action.UPDATE),
+        ("service", Action.RESTART),
+    ]
     assert found.changes[1].because == (ref("file"),)
 
 

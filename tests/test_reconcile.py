@@ -46,7 +46,12 @@ def test_changed_means_seen_to_be_right(tmp_path: Path) -> None:
 
 
 def test_a_failure_isolates_its_dependants_and_the_rest_goes_on(tmp_path: Path) -> None:
-    resources: list[Resource] = [Toy("bad", "1"), Toy("then", "1", after=(ref("bad"),)), Toy("later", "1", after=(ref("then"),)), Toy("other", "1")]
+    resources: list[Resource] = [
+        Toy("bad", "1"),
+        Toy("then", "1", after=(ref("bad"),)),
+        Toy("later", "1", after=(ref("then"),)),
+        Toy("other", "1"),
+    ]
 
     outcomes = run(resources, FakeHost(refuse={"bad"}), tmp_path)
 

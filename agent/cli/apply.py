@@ -29,7 +29,6 @@ def apply(options: argparse.Namespace) -> int:
         targets=tuple(options.target),
         lock_timeout=options.lock_timeout,
         retry=options.retry,
-        mirrors=options.mirrors,
         approve=_ask(options) if sys.stdin.isatty() and sys.stdout.isatty() and not options.yes else None,
         waiting=lambda holder: say(f"waiting: {holder} holds the lock"),
     )
@@ -39,7 +38,6 @@ def apply(options: argparse.Namespace) -> int:
             request,
             spec=plan.spec,
             targets=plan.targets,
-            mirrors=plan.mirrors,
             approve=lambda found: _same(found, plan, options.spec),
         )
     host = Host(progress=Lines.progress())

@@ -54,13 +54,6 @@ def _scope(parser: argparse.ArgumentParser) -> None:
         metavar="REF",
         help="only this resource (kind:name) or kind, and what it needs; may be repeated",
     )
-    parser.add_argument(
-        "--mirror",
-        action="append",
-        default=[],
-        metavar="CHANNEL=URL",
-        help="take a conda channel's packages from this address",
-    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -195,17 +188,4 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     options.run = getattr(
         importlib.import_module(f"agent.cli.{options.module}"), options.verb.replace("try", "attempt")
     )
-    options.mirrors = _mirrors(getattr(options, "mirror", []))
     return options
-
-
-def _mirrors(given: list[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for each in given:
-        channel, equals, url = each.partition("=")
-        if not (channel and equals and url):
-            raise UsageError(
-                f"--mirror wants CHANNEL=URL, such as conda-forge=https://mirror.example.org/conda-forge, got {each!r}"
-            )
-        found[channel] = (*found.get(channel, ()), url)
-    return found

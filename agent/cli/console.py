@@ -13,6 +13,7 @@ from agent.host import Progress
 
 BOLD, RED, GREEN, YELLOW, BLUE, DIM, PLAIN = "1", "31", "32", "33", "34", "2", "0"
 
+_MILESTONES = ("create", "update", "delete", "restart", "changed", "failed", "skipped", "restoring")
 _coloured = {"always": True, "never": False}
 _state = {"colour": False, "quiet": False, "verbose": False}
 
@@ -57,9 +58,8 @@ class Lines:
         with self._lock:
             now = time.monotonic()
             brief = text.split(" ", 1)[0].rstrip(":")
-            if brief not in ("create", "update", "delete", "restart", "changed", "failed", "skipped", "restoring"):
-                if now - self._last.get(ref, 0.0) < 2.0:
-                    return
+            if brief not in _MILESTONES and now - self._last.get(ref, 0.0) < 2.0:
+                return
             self._last[ref] = now
             say(f"{paint(f'{now - self._begun:6.1f}s', DIM)} {ref}: {text}")
 

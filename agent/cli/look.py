@@ -44,21 +44,21 @@ def plan(options: argparse.Namespace) -> int:
     from agent.cli import saved
 
     path = os.path.abspath(options.spec)
-    found = look(path, Host(), targets=tuple(options.target), mirrors=options.mirrors)
+    found = look(path, Host(), targets=tuple(options.target))
     if options.json:
         print(json.dumps(machine.plan(found), indent=1))
     else:
         for line in text.plan(found, paint, diff=options.diff):
             print(line)
     if options.out:
-        saved.save(options.out, path, tuple(options.target), options.mirrors, found)
+        saved.save(options.out, path, tuple(options.target), found)
         print(f"Saved: agent apply {options.out}", file=sys.stderr)
     return Exit.PENDING if options.detailed_exitcode and not found.empty else Exit.OK
 
 
 def verify(options: argparse.Namespace) -> int:
     """Whether the host is as the spec wants it: the plan, with an exit status that says so."""
-    found = look(os.path.abspath(options.spec), Host(), targets=tuple(options.target), mirrors=options.mirrors)
+    found = look(os.path.abspath(options.spec), Host(), targets=tuple(options.target))
     if options.json:
         print(json.dumps(machine.plan(found), indent=1))
     elif not (options.quiet and found.empty):

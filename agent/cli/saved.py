@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent import plan
@@ -20,7 +19,6 @@ class Saved:
 
     spec: str
     targets: tuple[str, ...]
-    mirrors: dict[str, tuple[str, ...]]
     digest: str
 
 
@@ -30,14 +28,12 @@ def digest(found: plan.Plan) -> str:
     return hashlib.blake2b("\n".join([json.dumps(machine.plan(found)), *states]).encode(), digest_size=16).hexdigest()
 
 
-def save(
-    path: str, spec: str, targets: tuple[str, ...], mirrors: Mapping[str, tuple[str, ...]], found: plan.Plan
-) -> None:
+def save(path: str, spec: str, targets: tuple[str, ...], found: plan.Plan) -> None:
     """Writes a plan file. Holds no content and no secret, only digests."""
     from agent.host import durable
 
     document = {
-        "format": FORMAT, "spec": spec, "targets": targets, "mirrors": mirrors, "digest": digest(found), "plan": machine.plan(found),
+        "format": FORMAT, "spec": spec, "targets": targets, "digest": digest(found), "plan": machine.plan(found),
     }  # fmt: skip
     durable.replace(path, json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
 
@@ -56,5 +52,4 @@ def load(path: str) -> Saved | None:
         raise AgentError(f"{path}: this saved plan is damaged", hint="make a new one: agent plan --out FILE") from None
     if found.get("format") != FORMAT:
         raise AgentError(f"{path}: saved by another version of agent", hint="make a new one: agent plan --out FILE")
-    mirrors = {channel: tuple(urls) for channel, urls in found["mirrors"].items()}
-    return Saved(found["spec"], tuple(found["targets"]), mirrors, found["digest"])
+    return Saved(found["spec"], tuple(found["targets"]), found["digest"])

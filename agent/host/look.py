@@ -32,6 +32,7 @@ except ImportError:  # an interpreter built without it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Question = tuple[Any, ...]
@@ -191,7 +192,7 @@ def address() -> tuple[str, ...]:
     return tuple(found)
 
 
-_OTHERS = {
+_OTHERS: dict[str, Callable[..., Answer]] = {
     "names": names,
     "stamp": stamp,
     "stamps": stamps,

@@ -15,7 +15,18 @@ from agent.sandbox.roots import Root, base_root, layer
 
 INSIDE = Path("/root/source")
 """Where the agent's source is seen, read-only, while it is installed."""
-PARTS = ("agent", "templates", "units", "examples", "docs", "setup.cfg", "pyproject.toml", "install.sh", "README.md", "LICENSE")
+PARTS = (
+    "agent",
+    "templates",
+    "units",
+    "examples",
+    "docs",
+    "setup.cfg",
+    "pyproject.toml",
+    "install.sh",
+    "README.md",
+    "LICENSE",
+)
 """What an installed agent is made of: another content makes another layer."""
 
 
