@@ -1,0 +1,184 @@
+"""A small channel over HTTP, and a way to run the conda worker in it as an account without rights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.channel.build import build
+from tests.channel.serve import address, server
+
+CHECKOUT = Path(__file__).parents[2]
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.workers.conda import main; main()"
+NOBODY = 65534
+
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@dataclass
+class Channel:
+    """A served channel. ``faults`` maps the end of a path to the status that a request for it gets."""
+
+    directory: Path
+    url: str = ""
+    faults: dict[str, HTTPStatus] = field(default_factory=dict)
+
+    def fault(self, path: str) -> HTTPStatus | None:
+        return next((status for end, status in self.faults.items() if path.endswith(end)), None)
+
+
+@dataclass
+class Worker:
+    """Runs the worker on one environment; ``calls`` keeps its progress."""
+
+    home: Path
+    channel: Channel
+    progress: list[str] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> Path:
+        return self.home / "envs" / "one"
+
+    def start(self, verb: str = "apply", **request: Any) -> subprocess.Popen[str]:
+        wanted = {
+            "prefix": str(self.prefix),
+            "cache": str(self.home / "pkgs"),
+            "channels": [self.channel.url],
+            **request,
+        }
+        drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+        process = subprocess.Popen(
+            [*drop, sys.executable, "-I", "-c", PROGRAM, str(CHECKOUT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), **pip_variables()},
+            cwd="/",
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps({"verb": verb, **wanted}))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def end(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        output, errors = process.communicate(timeout=300)
+        lines = [json.loads(line) for line in output.splitlines()]
+        assert lines, f"the worker exited {process.returncode} and said: {errors}"
+        self.progress = [line["progress"] for line in lines[:-1]]
+        return dict(lines[-1])
+
+    def run(self, verb: str = "apply", **request: Any) -> dict[str, Any]:
+        return self.end(self.start(verb, **request))
+
+    def apply(self, *packages: str, **request: Any) -> dict[str, Any]:
+        """The result of an apply that must succeed."""
+        answer = self.run(packages=packages, **request)
+        assert "result" in answer, answer
+        return dict(answer["result"])
+
+    def refused(self, *packages: str, **request: Any) -> dict[str, Any]:
+        """The error of an apply that must fail."""
+        answer = self.run(packages=packages, **request)
+        assert "error" in answer, answer
+        return dict(answer["error"])
+
+    def unmet(self, *packages: str, **request: Any) -> list[str]:
+        answer = self.run("check", packages=packages, **request)
+        assert "result" in answer, answer
+        return list(answer["result"]["unmet"])
+
+    def versions(self) -> dict[str, str]:
+        records = [json.loads(path.read_text()) for path in (self.prefix / "conda-meta").glob("*.json")]
+        return {record["name"]: record["version"] for record in records}
+
+    def kill_when_it_says(self, beginning: str, *packages: str) -> None:
+        process = self.start(packages=packages)
+        assert process.stdout
+        for line in process.stdout:
+            if json.loads(line).get("progress", "").startswith(beginning):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait(timeout=60)
+        assert process.returncode == -signal.SIGKILL, "the worker ended before it could be killed"
+
+
+def pip_variables() -> dict[str, str]:
+    """Where this machine's pip finds packages, if that is said by variables."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+
+
+def _with_rights(directory: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    def make(*parts: str) -> Path:
+        return build(tmp_path_factory.getbasetemp() / f"channel-{'-'.join(parts)}", parts)
+
+    return make
+
+
+@pytest.fixture
+def serve(_built: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., Channel]]:
+    """``serve("toy")``: a channel of one's own, to be spoiled at will."""
+    running = []
+
+    def start(*parts: str) -> Channel:
+        directory = tmp_path / f"channel-{len(running)}"
+        shutil.copytree(_built(*parts), directory)
+        channel = Channel(directory)
+        listening = server(directory, fault=channel.fault)
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        running.append(listening)
+        channel.url = address(listening)
+        return channel
+
+    yield start
+    for listening in running:
+        listening.shutdown()
+        listening.server_close()
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory of the worker's account: pytest's own are closed to it."""
+    directory = Path(tempfile.mkdtemp(prefix="agent-worker-"))
+    _with_rights(directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def worker(serve: Callable[..., Channel], home: Path) -> Worker:
+    """With the toy channel."""
+    return Worker(home, serve("toy"))
+
+
+@pytest.fixture
+def python_worker(serve: Callable[..., Channel], home: Path) -> Worker:
+    """With Python 3.11 and the toys."""
+    return Worker(home, serve("py311", "toy"))
