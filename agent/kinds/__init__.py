@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from agent.kinds.database import Database
+from agent.kinds.database_user import DatabaseUser
 from agent.kinds.environment import Environment
+from agent.kinds.grant import Grant
 from agent.kinds.kernelspec import Kernelspec
+from agent.kinds.server import Server
 from agent.resource import Resource
 
 KINDS: dict[str, type[Resource]] = {
     each.kind: each
     for each in (
+        Database,
+        DatabaseUser,
         Environment,
+        Grant,
         Kernelspec,
+        Server,
     )
 }

@@ -1,0 +1,126 @@
+"""What database servers answer: the statements that ask, and the rows as facts. Pure: talks to no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.host import passwords
+
+DATABASES = (
+    "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
+    " FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME"
+)
+# mysql.user is a view of it, ten times as slow
+ACCOUNTS_MARIADB = "SELECT User, Host, Priv FROM mysql.global_priv ORDER BY User, Host"
+ACCOUNTS_MYSQL = "SELECT * FROM mysql.user ORDER BY User, Host"
+DYNAMIC_PRIVILEGES_MYSQL = "SELECT DISTINCT USER, HOST FROM mysql.global_grants ORDER BY USER, HOST"
+GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
+TABLE_GRANTS = (
+    "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
+)
+LOCAL_INFILE = "SELECT @@GLOBAL.local_infile"
+IN_TEST_DATABASE = (
+    "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test')"
+    " + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = 'test')"
+    " + (SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'test')"
+)
+"""How many things live in the database called test."""
+
+GRANT_OPTION = "GRANT OPTION"
+
+TABLE_PRIVILEGES = frozenset(
+    ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "TRIGGER")
+) | {"CREATE VIEW", "SHOW VIEW"}
+"""All privileges there are on a table; MariaDB has DELETE HISTORY besides."""
+
+_COLUMNS = {"Create_tmp_table_priv": "CREATE TEMPORARY TABLES", "Grant_priv": GRANT_OPTION}
+_TABLE_WORDS = {"GRANT": GRANT_OPTION, "DELETE VERSIONING ROWS": "DELETE HISTORY"}
+_REQUIRE = {"0": "", "NONE": "", "": "", "1": "SSL", "ANY": "SSL", "2": "X509", "X509": "X509"}  # else it is specified
+
+
+@dataclass(frozen=True)
+class DatabaseAccount:
+    """An account of a database server."""
+
+    user: str
+    host: str
+    ways: tuple[tuple[str, bytes], ...] = field(repr=False)
+    """Each way to log in: the plugin, and what the server keeps of the password."""
+    require: str
+    """What a connection must have: nothing, ``SSL``, ``X509`` or ``SPECIFIED``."""
+    server_wide: bool
+    """Whether it has privileges on everything (``*.*``)."""
+
+    @property
+    def plugin(self) -> str:
+        """The plugins, joined with `` OR `` when there are several."""
+        return " OR ".join(plugin for plugin, _ in self.ways)
+
+    @property
+    def passwordless(self) -> bool:
+        """Whether anybody who can connect is let in."""
+        return any(plugin in ("", passwords.NATIVE, passwords.CACHING_SHA2) and not kept for plugin, kept in self.ways)
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """The defaults of a database."""
+
+    character_set: str
+    collation: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """The privileges of one grant, whether they are all there are, and whether they may be passed on."""
+
+    privileges: frozenset[str]
+    all_privileges: bool
+    grant_option: bool
+
+
+def privileges_on_database(record: Mapping[str, str]) -> Held:
+    """A row of mysql.db, whose columns say which privileges this server knows."""
+    known = {_column_privilege(name): value == "Y" for name, value in record.items() if name.endswith("_priv")}
+    return _held({name for name, given in known.items() if given}, frozenset(known))
+
+
+def privileges_on_table(text: str, mariadb: bool) -> Held:
+    """The set in Table_priv of mysql.tables_priv."""
+    words = {word.upper() for word in text.split(",") if word}
+    known = TABLE_PRIVILEGES | {"DELETE HISTORY"} if mariadb else TABLE_PRIVILEGES
+    return _held({_TABLE_WORDS.get(word, word) for word in words}, known)
+
+
+def mariadb_account(user: str, host: str, text: str) -> DatabaseAccount | None:
+    """A row of mysql.global_priv; None for a role.
+
+    With several ways to log in ``auth_or`` lists them all, where an empty one stands for the one outside the list.
+    """
+    priv = json.loads(text)
+    if priv.get("is_role"):
+        return None
+    ways = tuple(
+        (way.get("plugin", ""), way.get("authentication_string", "").encode(errors="surrogateescape"))
+        for way in (each or priv for each in priv.get("auth_or") or [priv])
+    )
+    require = _REQUIRE.get(str(priv.get("ssl_type", 0)), "SPECIFIED")
+    return DatabaseAccount(user, host, ways, require, priv.get("access", 0) != 0)
+
+
+def mysql_account(record: Mapping[str, str], dynamic: bool) -> DatabaseAccount:
+    """A row of MySQL's mysql.user; ``dynamic`` says that it has privileges in mysql.global_grants."""
+    way = (record["plugin"], record["authentication_string"].encode(errors="surrogateescape"))
+    static = any(value == "Y" for name, value in record.items() if name.endswith("_priv"))
+    require = _REQUIRE.get(record["ssl_type"], "SPECIFIED")
+    return DatabaseAccount(record["User"], record["Host"], (way,), require, static or dynamic)
+
+
+def _held(given: set[str], known: frozenset[str]) -> Held:
+    return Held(frozenset(given) - {GRANT_OPTION}, given >= known - {GRANT_OPTION}, GRANT_OPTION in given)
+
+
+def _column_privilege(name: str) -> str:
+    return _COLUMNS.get(name, name.removesuffix("_priv").replace("_", " ").upper())

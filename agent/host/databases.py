@@ -1,0 +1,289 @@
+"""MariaDB and MySQL servers, over their local sockets as root: what they hold, and statements that change it.
+
+All accounts come from one query, all grants from another, and are kept until something changes. Each query is one
+question of agent.host.look, which asks it again by agent.host.sql.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent.errors import HostError, TemporaryError
+from agent.host import database_facts as facts
+from agent.host import passwords, sql
+from agent.host.database_facts import DatabaseAccount, DatabaseFacts, Held
+from agent.resource import NotYetReadable
+from agent.steps import PasswordHash, SecretRef, Sql
+
+if TYPE_CHECKING:
+    from agent.host.looks import Looks
+    from agent.host.secrets import Secrets
+
+T = TypeVar("T")
+Row = tuple[str | None, ...]
+
+CONNECT_TIMEOUT = 5
+"""Seconds until a server must have let the agent in."""
+STATEMENT_TIMEOUT = 60
+"""Seconds that one statement may take."""
+
+_NOT_UP = {2002, 2003}
+_LOST = {2006, 2013, 1927, 4031}
+_TEMPORARY = {1040, 1053, 1203, 1205, 1213} | _NOT_UP | _LOST
+_NOT_LET_IN = (
+    "let root in by the socket: ALTER USER root@localhost IDENTIFIED VIA unix_socket (MySQL: WITH auth_socket)"
+)
+_HINTS = {
+    1045: _NOT_LET_IN,
+    1698: _NOT_LET_IN,
+    1290: "the server was started with an option that forbids this, such as skip-grant-tables or read-only",
+    1524: "is this server of the flavour that the spec says, MariaDB or MySQL?",
+}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def records(self) -> list[dict[str, str]]:
+        return [{name: value or "" for name, value in zip(self.names, row, strict=True)} for row in self.rows]
+
+
+class Databases:
+    """The servers of one host, each named by the path of its socket. Safe to use from several threads.
+
+    Reading raises NotYetReadable when the server does not run, and HostError when it refuses.
+    """
+
+    def __init__(self, looks: Looks, secrets: Secrets) -> None:
+        self._looks = looks
+        self._secrets = secrets
+        self._lock = threading.RLock()
+        self._connections: dict[str, Any] = {}
+        self._known: dict[tuple[str, str], Any] = {}
+        self._checked: dict[bytes, bool] = {}
+
+    def forget(self) -> None:
+        """What was read is read anew at the next question."""
+        with self._lock:
+            self._known.clear()
+
+    def rows(self, server: str, statement: str) -> tuple[Row, ...]:
+        """The rows of a query, numbers and times as the server writes them; None is NULL. The same until ``forget``."""
+        return self._answer(server, statement).rows
+
+    def mariadb(self, server: str) -> bool:
+        """Whether it is MariaDB, else MySQL."""
+        with self._lock, _explained(server, NotYetReadable):
+            return "mariadb" in self._connection(server).get_server_info().lower()
+
+    def databases(self, server: str) -> Mapping[str, DatabaseFacts]:
+        """All databases by name."""
+
+        def read() -> Mapping[str, DatabaseFacts]:
+            rows = self.rows(server, facts.DATABASES)
+            return {name or "": DatabaseFacts(charset or "", collation or "") for name, charset, collation in rows}
+
+        return self._once(server, "databases", read)
+
+    def accounts(self, server: str) -> Mapping[tuple[str, str], DatabaseAccount]:
+        """All accounts by user and host (in small letters: host names have no case). Roles are none."""
+
+        def read() -> Mapping[tuple[str, str], DatabaseAccount]:
+            found: list[DatabaseAccount | None]
+            if self.mariadb(server):
+                rows = self.rows(server, facts.ACCOUNTS_MARIADB)
+                found = [facts.mariadb_account(user or "", host or "", priv or "{}") for user, host, priv in rows]
+            else:
+                dynamic = frozenset(self.rows(server, facts.DYNAMIC_PRIVILEGES_MYSQL))
+                records = self._answer(server, facts.ACCOUNTS_MYSQL).records()
+                found = [facts.mysql_account(record, (record["User"], record["Host"]) in dynamic) for record in records]
+            return {(each.user, each.host.lower()): each for each in found if each is not None}
+
+        return self._once(server, "accounts", read)
+
+    def grants(self, server: str) -> Mapping[tuple[str, str, str], Held]:
+        """All grants on databases by user, host (in small letters) and the name that was granted, which is a pattern."""
+
+        def read() -> Mapping[tuple[str, str, str], Held]:
+            records = self._answer(server, facts.GRANTS).records()
+            return {
+                (record["User"], record["Host"].lower(), record["Db"]): facts.privileges_on_database(record)
+                for record in records
+            }
+
+        return self._once(server, "grants", read)
+
+    def table_grants(self, server: str) -> Mapping[tuple[str, str, str, str], Held]:
+        """All grants on tables by user, host (in small letters), database and table, which are no patterns."""
+
+        def read() -> Mapping[tuple[str, str, str, str], Held]:
+            mariadb = self.mariadb(server)
+            return {
+                (user or "", (host or "").lower(), database or "", table or ""): facts.privileges_on_table(
+                    text, mariadb
+                )
+                for host, database, user, table, text in self.rows(server, facts.TABLE_GRANTS)
+                if text
+            }
+
+        return self._once(server, "table grants", read)
+
+    def local_infile(self, server: str) -> bool:
+        """Whether clients of this server can be asked for their files."""
+        return self.rows(server, facts.LOCAL_INFILE) != (("0",),)
+
+    def test_is_empty(self, server: str) -> bool:
+        """Whether the database called test holds nothing."""
+        return self.rows(server, facts.IN_TEST_DATABASE) == (("0",),)
+
+    def password_right(self, account: DatabaseAccount, password: SecretRef) -> bool:
+        """Whether the account's password is this one; false while the secret does not exist."""
+        value = self._secrets.value(password)
+        return value is not None and any(self._matches(value, plugin, kept) for plugin, kept in account.ways)
+
+    def _matches(self, value: str, plugin: str, kept: bytes) -> bool:
+        # checking costs milliseconds for each account, so what was found is kept: under a digest, not in clear
+        key = hashlib.blake2b(b"\0".join((plugin.encode(), kept, value.encode())), digest_size=16).digest()
+        with self._lock:
+            known = self._checked.get(key)
+        if known is None:
+            known = passwords.matches(kept, value, plugin or passwords.NATIVE)
+            with self._lock:
+                self._checked[key] = known
+        return known
+
+    def perform(self, step: Sql) -> None:
+        """Runs one statement, committed at once. ``%s`` in it stands for an argument, ``%%`` for a percent sign.
+
+        Raises TemporaryError when the server is not up or was busy, else HostError: with the server's own words, never
+        with what is kept of a password.
+        """
+        stored = {each: self._stored_form(each) for each in step.arguments if isinstance(each, PasswordHash)}
+        with self._lock, _explained(step.server, TemporaryError, tuple(stored.values())):
+            connection = self._connection(step.server)
+            bound = (stored[each] if isinstance(each, PasswordHash) else each for each in step.arguments)
+            literals = tuple(
+                b"NULL" if each is None else connection.string_literal(str(each).encode()) for each in bound
+            )
+            self._query(step.server, step.statement.encode() % literals)
+
+    def _stored_form(self, password: PasswordHash) -> str:
+        value = self._secrets.value(password.secret)
+        if value is None:
+            raise HostError(f"the secret {password.secret} does not exist yet")
+        return passwords.stored_form(value, password.plugin)
+
+    def _once(self, server: str, what: str, read: Callable[[], T]) -> T:
+        with self._lock:
+            key = (server, what)
+            if key not in self._known:
+                self._known[key] = read()
+            known: T = self._known[key]
+            return known
+
+    def _answer(self, server: str, statement: str) -> _Answer:
+        return self._once(server, statement, lambda: self._ask(server, statement))
+
+    def _ask(self, server: str, statement: str) -> _Answer:
+        question = ("rows", server, statement)
+        try:
+            with _explained(server, NotYetReadable):
+                names, rows = self._query(server, statement.encode())
+        except (NotYetReadable, HostError):
+            self._looks.saw(question, None)
+            raise
+        self._looks.saw(question, sql.digest(rows))
+        return _Answer(names, tuple(tuple(_text(value) for value in row) for row in rows))
+
+    def _query(self, server: str, statement: bytes) -> tuple[tuple[str, ...], tuple[sql.Row, ...]]:
+        connection = self._connection(server)
+        try:
+            connection.query(statement)
+            result = connection.store_result()
+        except _library().MySQLError as error:
+            if _code(error) in _LOST:
+                self._drop(server)
+            raise
+        if result is None:
+            return (), ()
+        names = tuple(column[0] for column in result.describe())
+        return names, result.fetch_row(maxrows=0)
+
+    def _connection(self, server: str) -> Any:
+        """The connection that is held, when it still answers, or a new one."""
+        held = self._connections.get(server)
+        if held is not None:
+            try:
+                held.ping()
+            except _library().MySQLError:
+                self._drop(server)
+            else:
+                return held
+        self._connections[server] = connect(server)
+        return self._connections[server]
+
+    def _drop(self, server: str) -> None:
+        connection = self._connections.pop(server, None)
+        if connection is not None:
+            connection.close()
+
+
+def connect(server: str) -> Any:
+    """A new connection that is logged in; the only place that opens one.
+
+    The library's own connection, without its DB-API cursors: those allow several statements in one string.
+    """
+    connection = _library().connect(
+        user=sql.ACCOUNT.decode(),
+        unix_socket=server,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=STATEMENT_TIMEOUT,
+        write_timeout=STATEMENT_TIMEOUT,
+        local_infile=0,  # a server must not be able to ask root for a file
+        conv={},
+    )
+    connection.set_character_set("utf8mb4")
+    connection.autocommit(True)
+    connection.query(sql.SESSION.encode())
+    return connection
+
+
+@contextmanager
+def _explained(server: str, temporary: type[Exception], secrets: tuple[str, ...] = ()) -> Iterator[None]:
+    """Raises what the client library raises as ``temporary`` or HostError, with the server's words less any secret."""
+    try:
+        yield
+    except _library().MySQLError as error:
+        code = _code(error)
+        words = str(error.args[-1]) if error.args else type(error).__name__
+        words = words.partition(" near '")[0]  # what follows repeats the statement, arguments and all
+        for secret in secrets:
+            words = words.replace(secret, "********")
+        message = f"{server}: {code}: {words}"
+        if code in _TEMPORARY:
+            raise temporary(message) from None
+        raise HostError(message, hint=_HINTS.get(code, "")) from None
+
+
+def _code(error: Exception) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="surrogateescape")
+
+
+def _library() -> Any:
+    try:
+        from MySQLdb import _mysql
+    except ImportError as error:
+        message = f"the MySQL client library cannot be loaded: {error}"
+        raise HostError(message, hint="install python3-mysqldb") from error
+    return _mysql

@@ -1,0 +1,100 @@
+"""A database server, secured: nobody gets in who was not let in by name. Installing, configuring and starting it are other kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from agent.resource import Action, Change, Ref, Resource, State
+from agent.steps import Sql, Step
+
+if TYPE_CHECKING:
+    from agent.host import Host
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+TEST_PATTERNS = ("test", "test\\_%")
+"""What the grants of the test database are on: a database called test, and all whose names begin with test_."""
+
+
+@dataclass(frozen=True)
+class ServerState(State):
+    """Where a server is open; all empty and false when it is secured, as mariadb-secure-installation(1) leaves it."""
+
+    anonymous_users: tuple[str, ...]
+    """Hosts from which someone without a name is let in."""
+    remote_root: tuple[str, ...]
+    """Hosts, other than this one, from which root is let in."""
+    root_passwordless: tuple[str, ...]
+    """Local hosts from which root is let in without a password, whoever asks."""
+    test_grants: tuple[str, ...]
+    """Names and patterns of databases that the test database's grants open to everyone."""
+    test_database: bool | None
+    """Whether there is an empty database called test; one that holds something is left alone."""
+    local_infile: bool
+    """Whether a client can be asked to send its files (LOAD DATA LOCAL)."""
+
+
+@dataclass(frozen=True)
+class Server(Resource):
+    """The server that listens on ``socket``. It is only ever updated: it is there, or cannot be read yet."""
+
+    kind: ClassVar[str] = "server"
+
+    socket: str
+    flavour: str = "mariadb"
+    """``mariadb`` or ``mysql``."""
+    keep_test_database: bool = False
+    """Whether the spec has a database called test."""
+    after: tuple[Ref, ...] = ()
+
+    def desired(self) -> ServerState:
+        return ServerState(
+            anonymous_users=(),
+            remote_root=(),
+            root_passwordless=(),
+            test_grants=(),
+            test_database=None if self.keep_test_database else False,
+            local_infile=False,
+        )
+
+    def read(self, host: Host) -> ServerState:
+        databases = host.databases
+        accounts = databases.accounts(self.socket).values()
+        roots = [account for account in accounts if account.user == "root"]
+        return ServerState(
+            anonymous_users=tuple(account.host for account in accounts if not account.user),
+            remote_root=tuple(account.host for account in roots if account.host.lower() not in LOCAL_HOSTS),
+            root_passwordless=tuple(
+                account.host for account in roots if account.host.lower() in LOCAL_HOSTS and account.passwordless
+            ),
+            test_grants=tuple(
+                sorted({name for user, _, name in databases.grants(self.socket) if not user and name in TEST_PATTERNS})
+            ),
+            test_database="test" in databases.databases(self.socket) and databases.test_is_empty(self.socket),
+            local_infile=databases.local_infile(self.socket),
+        )
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        if change.action is not Action.UPDATE:
+            return
+        current: ServerState = change.current
+        local = "unix_socket" if self.flavour == "mariadb" else "auth_socket"
+        for host in current.root_passwordless:
+            # first: from here on root is let in as the system's root only, which is how the agent comes
+            yield Sql(self.socket, f"ALTER USER 'root'@%s IDENTIFIED WITH {local}", (host,))
+        for host in current.anonymous_users:
+            yield Sql(self.socket, "DROP USER ''@%s", (host,))
+        for host in current.remote_root:
+            yield Sql(self.socket, "DROP USER 'root'@%s", (host,))
+        if change.touches("test_grants"):
+            # these belong to an anonymous user that need not exist, and REVOKE refuses where there is no user
+            yield Sql(self.socket, "DELETE FROM mysql.db WHERE User = '' AND Db IN (%s, %s)", TEST_PATTERNS)
+            yield Sql(self.socket, "FLUSH PRIVILEGES")
+        if change.touches("test_database"):
+            yield Sql(self.socket, "DROP DATABASE test")
+        if change.touches("local_infile"):
+            yield Sql(self.socket, "SET GLOBAL local_infile = 0")
+
+    def needs(self) -> tuple[Ref, ...]:
+        return self.after
