@@ -38,7 +38,7 @@ class Spelled:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         written = handler(schema)
-        return {**written, "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
+        return {**written, "pattern": f"^(?:{self.pattern})$"}
 
     def check(self, text: str) -> str:
         if len(text) > self.longest:

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from .base import Between, Spelled, refuse
 
@@ -138,11 +138,15 @@ HomePath = Annotated[str, AfterValidator(_home_path), Field(json_schema_extra={"
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Duration = Annotated[
-    timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$"})
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(spell_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$"}),
 ]
 Mode = Annotated[
     int,
     BeforeValidator(_mode),
+    PlainSerializer(lambda mode: f"{mode:04o}", when_used="json"),
     WithJsonSchema({"type": ["string", "integer"], "pattern": "^(0?[0-7]{3}|[0-7]{4})$", "title": "Octal mode"}),
 ]
 """Permission bits as a number (0o644), written in octal."""

@@ -197,7 +197,12 @@ class DatabaseUser(Section):
         examples=[True],
     )
     grants: Mapping[
-        GrantTarget, Annotated[tuple[Privilege, ...], BeforeValidator(_privileges), Field(min_length=1)]
+        GrantTarget,
+        Annotated[
+            tuple[Privilege, ...],
+            Field(min_length=1),
+            BeforeValidator(_privileges, json_schema_input_type=tuple[Privilege, ...] | Privilege),
+        ],
     ] = Field(
         default={},
         description="Exactly what it may do: privileges by database, or by `database.table`.",
