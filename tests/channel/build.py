@@ -171,11 +171,12 @@ def _assemble(cache: Path, name: str, inputs: Path, out: Path) -> None:
 
 
 def _publish(parts: list[Path], out: Path, key: str) -> None:
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.new")
+    scratch, replaced = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for left_over in (scratch, replaced):
+        shutil.rmtree(left_over, ignore_errors=True)
     for part, name in merge_repodata(parts, scratch):
         _link_or_copy(part / name, scratch / name)
     (scratch / KEY_FILE).write_text(key)
-    replaced = out.with_name(f".{out.name}.{os.getpid()}.old")
     if out.exists():
         out.rename(replaced)
     scratch.rename(out)

@@ -70,5 +70,5 @@ def _pip(environment: Path, *arguments: str) -> None:
     settings = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+        errors = [line for line in done.stderr.splitlines() if "is ignored" not in line]  # index folders without it
         raise InputError(f"pip {arguments[0]} exited {done.returncode}: " + "\n".join(errors[-8:]))

@@ -86,10 +86,8 @@ def write(package: Package, channel: Path, archive: Literal["conda", "tar.bz2"] 
     """Pack ``package`` into its subdirectory of ``channel``; return the file's name and its repodata record."""
     index = _index(package)
     metadata = _metadata(package, index)
-    if archive == "conda":
-        content = _conda(package.stem, _tar(package.files), _tar(metadata))
-    else:
-        content = bz2.compress(_tar({**metadata, **package.files}))
+    pack = _conda if archive == "conda" else _tar_bz2
+    content = pack(package.stem, package.files, metadata)
     directory = channel / package.subdir
     directory.mkdir(parents=True, exist_ok=True)
     name = f"{package.stem}.{archive}"
@@ -173,14 +171,18 @@ def _tar(files: Tree) -> bytes:
     return buffer.getvalue()
 
 
-def _conda(stem: str, payload: bytes, metadata: bytes) -> bytes:
+def _tar_bz2(_: str, payload: Tree, metadata: Tree) -> bytes:
+    return bz2.compress(_tar({**metadata, **payload}))
+
+
+def _conda(stem: str, payload: Tree, metadata: Tree) -> bytes:
     compress: Callable[[bytes, int], bytes] = importlib.import_module("backports.zstd").compress
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as outer:
         for name, content in (
             ("metadata.json", b'{"conda_pkg_format_version": 2}'),
-            (f"pkg-{stem}.tar.zst", compress(payload, ZSTD_LEVEL)),
-            (f"info-{stem}.tar.zst", compress(metadata, ZSTD_LEVEL)),
+            (f"pkg-{stem}.tar.zst", compress(_tar(payload), ZSTD_LEVEL)),
+            (f"info-{stem}.tar.zst", compress(_tar(metadata), ZSTD_LEVEL)),
         ):
             outer.writestr(zipfile.ZipInfo(name, (2023, 11, 14, 0, 0, 0)), content)
     return buffer.getvalue()

@@ -39,6 +39,7 @@ class _Files(SimpleHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # solvers open dozens of connections at once; past five, each waits for a second
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # a client that went away
@@ -59,7 +60,7 @@ def address(listening: ThreadingHTTPServer) -> str:
 def served(directory: Path, bind: str = "127.0.0.1", fault: Fault | None = None) -> Iterator[str]:
     """Serve ``directory`` in this process; gives its URL."""
     listening = server(directory, bind, fault=fault)
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield address(listening)

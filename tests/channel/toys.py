@@ -15,7 +15,7 @@ def toys() -> Iterator[Package]:
     * toy-broken needs what does not exist; toy-clobber owns a file of toy-app
     * toy-prefix has the prefix in a text, in a binary and in a script, and a link
     * toy-activate sets variables on activation, in both ways; toy-link has a post-link script
-    * toy-big is four mebibytes that do not compress; toy-many is 1,000 files
+    * toy-big is a mebibyte that does not compress; toy-many is 1,000 files
     """
     for version in ("1.0", "1.1", "2.0"):
         yield _toy("toy-lib", version, {"share/toy-lib/VERSION": _text(f"{version}\n")})
@@ -51,7 +51,7 @@ def toys() -> Iterator[Package]:
             "share/toy-link/VERSION": _text("1.0\n"),
         },
     )
-    yield _toy("toy-big", "1.0", {"share/toy-big/noise": File(hashlib.shake_256(b"toy").digest(4 << 20))})
+    yield _toy("toy-big", "1.0", {"share/toy-big/noise": File(hashlib.shake_256(b"toy").digest(1 << 20))})
     yield _toy("toy-many", "1.0", {f"share/toy-many/{number:04}": _text(f"{number}\n") for number in range(1000)})
 
 
