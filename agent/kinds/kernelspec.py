@@ -21,7 +21,11 @@ _PROGRAMS = {
 LAUNCHER = r"""#!/bin/bash
 # Starts a kernel as after `conda activate`: with what the environment's packages set, whatever those are by now.
 # CONDA_PREFIX and PATH come from kernel.json beside this file. Written by agent; changes are undone.
-activate() { source "$1" </dev/null >&2; }
+activate() {
+    local script=$1
+    shift
+    source "$script" </dev/null >&2
+}
 
 variables=("$CONDA_PREFIX"/etc/conda/env_vars.d/*.json)
 if [ -e "${variables[0]}" ]; then

@@ -257,7 +257,7 @@ def _over_http(url: str) -> str:
     The library wants mirrors by HTTP, and checks digests only there.
     """
     address = urllib.parse.urlsplit(url)
-    if address.scheme != "file":
+    if address.scheme not in ("", "file"):
         return url.rstrip("/")
     directory = urllib.request.url2pathname(address.path)
     if not os.path.isdir(directory):
