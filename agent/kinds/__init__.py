@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from agent.kinds.certificate import Authority, Certificate
 from agent.kinds.database import Database
 from agent.kinds.database_user import DatabaseUser
 from agent.kinds.environment import Environment
 from agent.kinds.grant import Grant
+from agent.kinds.health import Health
 from agent.kinds.kernelspec import Kernelspec
+from agent.kinds.password_hash import PasswordHash
+from agent.kinds.secret import Secret
 from agent.kinds.server import Server
 from agent.resource import Resource
 
 KINDS: dict[str, type[Resource]] = {
     each.kind: each
     for each in (
+        Authority,
+        Certificate,
         Database,
         DatabaseUser,
         Environment,
         Grant,
+        Health,
         Kernelspec,
+        PasswordHash,
+        Secret,
         Server,
     )
 }
