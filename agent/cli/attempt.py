@@ -35,17 +35,16 @@ def attempt(options: argparse.Namespace) -> int:
     sweep()
     say("Preparing a Debian root with the agent in it (kept for the next time)")
     root = agent_root(options.suite)
-    with Machine(root, network=True, prepare=lambda top: _put_spec(top, path)) as machine:
-        with _mirrors(options.mirror, machine):
-            say(f"Booted {machine.name}; applying {options.spec}")
-            status = _apply(machine)
-            if status:
-                print(machine.run(["agent", "status"], check=False).stdout, end="")
-                return status
-            _show(machine, wanted, options)
-            if options.once:
-                return _check(machine)
-            _stay(machine)
+    with Machine(root, network=True, prepare=lambda top: _put_spec(top, path)) as machine, _mirrors(options.mirror, machine):
+        say(f"Booted {machine.name}; applying {options.spec}")
+        status = _apply(machine)
+        if status:
+            print(machine.run(["agent", "status"], check=False).stdout, end="")
+            return status
+        _show(machine, wanted, options)
+        if options.once:
+            return _check(machine)
+        _stay(machine)
     return 0
 
 

@@ -1,0 +1,62 @@
+"""The verb `secret`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import re
+import sys
+
+from agent.errors import AgentError, Exit, UsageError
+from agent.host import Host, durable
+from agent.steps import ForgetSecret, SecretRef
+
+
+def secret(options: argparse.Namespace) -> int:
+    """Lists, shows, sets or renews what the agent keeps."""
+    if os.geteuid() != 0:
+        raise AgentError("secrets are root's", hint=f"sudo agent secret {options.action}")
+    host = Host()
+    if options.action == "list":
+        for name in _names(host):
+            print(name)
+        return Exit.OK
+    if not options.name:
+        raise UsageError(f"secret {options.action} wants a name", hint="agent secret list")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.name):
+        raise UsageError(f"no secret can be called {options.name!r}", hint="agent secret list")
+    if options.action == "set":
+        _set(host, options.name)
+        return Exit.OK
+    if options.name not in _names(host):
+        raise AgentError(f"no secret is called {options.name}", hint="agent secret list")
+    if options.action == "show":
+        print(host.secrets.value(SecretRef("stored", options.name)))
+    else:
+        host.perform(ForgetSecret(options.name))
+        print(f"{options.name} will be made anew by the next pass: sudo agent apply", file=sys.stderr)
+    return Exit.OK
+
+
+def _names(host: Host) -> list[str]:
+    """What people may want to see; hashes and the agent's own token are of no use to them."""
+    try:
+        names = os.listdir(host.paths.secrets)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if not name.startswith(".") and not name.endswith((".hash", ".token")))
+
+
+def _set(host: Host, name: str) -> None:
+    if sys.stdin.isatty():
+        value = getpass.getpass(f"{name}: ")
+        if getpass.getpass("once more: ") != value:
+            raise AgentError("the two are not the same; nothing was changed")
+    else:
+        value = sys.stdin.readline().rstrip("\n")
+    if len(value) < 8 or not value.isprintable():
+        raise AgentError("a password needs at least 8 characters, all of them printable; nothing was changed")
+    durable.make_directory(host.paths.secrets, 0o700, 0, 0)
+    durable.replace(f"{host.paths.secrets}/{name}", f"{value}\n".encode(), mode=0o600)
+    print(f"{name} is set; the next pass puts it to use: sudo agent apply", file=sys.stderr)
