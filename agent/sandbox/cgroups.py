@@ -10,6 +10,7 @@ Where systemd runs this system, a delegated scope is asked for, since systemd al
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -88,17 +89,15 @@ class Groups:
 
     def remove(self) -> None:
         deadline = time.monotonic() + 10
-        while pids := set(self.processes()):
-            if time.monotonic() > deadline:
-                raise HostError(f"processes {sorted(pids)} of a throw-away host cannot be killed")
-            for pid in pids:
-                try:
+        while any(path.is_dir() for path in self.paths):
+            for pid in set(self.processes()):
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            for path in self.paths:
+                _delete(path)  # in the same loop, since a process that has just been started may still be on its way in
+            if time.monotonic() > deadline:
+                raise HostError(f"the control group {self.paths[0]} cannot be removed")
             time.sleep(0.01)
-        for path in self.paths:
-            self._delete(path, deadline)
 
     def processes(self) -> Iterator[int]:
         for path in self.paths:
@@ -123,18 +122,11 @@ class Groups:
             except OSError:
                 break  # v1, or a v2 group that holds processes: then limits stay without effect
 
-    @staticmethod
-    def _delete(path: Path, deadline: float) -> None:
-        while path.is_dir():
-            for folder, _, _ in os.walk(path, topdown=False):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    pass  # its last process is not reaped yet
-            if time.monotonic() > deadline:
-                raise HostError(f"the control group {path} cannot be removed")
-            if path.is_dir():
-                time.sleep(0.01)
+
+def _delete(path: Path) -> None:
+    for folder, _, _ in os.walk(path, topdown=False):
+        with contextlib.suppress(OSError):  # busy as long as a process has not quite ended
+            os.rmdir(folder)
 
 
 def _own_groups(name: str) -> Iterator[Path]:

@@ -42,6 +42,20 @@ systemctl daemon-reexec
 """
 
 
+_living: list[Machine] = []
+
+
+def living() -> tuple[Machine, ...]:
+    """The hosts that this program has started and not stopped yet."""
+    return tuple(_living)
+
+
+@atexit.register
+def _stop_forgotten() -> None:
+    for machine in living():
+        machine.stop(orderly=False)
+
+
 def sweep() -> list[str]:
     """Removes the hosts and half-built roots of programs that were killed, and returns their names."""
     return [*state.sweep(), *roots.sweep()]
@@ -103,7 +117,7 @@ class Machine:
         unwind_on_sigterm()
         try:
             self._lease = state.claim()
-            atexit.register(self._forgotten)
+            _living.append(self)
             self._make_disk(self._lease)
             self._lease.network.up()
             if self._network:
@@ -293,13 +307,11 @@ class Machine:
         if self._nspawn:
             self._nspawn.wait()
             self._nspawn = None
-        roots.harvest(self.suite, lease.disk / "upper")
+        if self._network:
+            roots.harvest(self.suite, lease.disk / "upper")
         lease.remove()
         self._lease = None
-        atexit.unregister(self._forgotten)
-
-    def _forgotten(self) -> None:
-        self.stop(orderly=False)
+        _living.remove(self)
 
     def _make_disk(self, lease: state.Lease) -> None:
         lease.disk.mkdir()
@@ -310,7 +322,6 @@ class Machine:
         mounts.overlay((roots.debs(self.suite), *self._layers), lease.disk / "upper", lease.disk / "work", lease.root)
         here = sources.of_this_system()
         here.install(lease.root, self.suite)
-        self._binds = [*(Bind(folder) for folder in here.folders), *self._binds]
         nameserver = WayOut.nameserver if self._network else "127.0.0.1"  # nothing there: refused at once
         for path, text in (
             ("etc/machine-id", uuid.uuid4().hex),
@@ -336,7 +347,8 @@ class Machine:
             options.append(f"--capability={','.join(self._capabilities)}")
         if self._syscalls:
             options.append(f"--system-call-filter={' '.join(self._syscalls)}")
-        argv = nspawn.command(lease.root, lease.name, *options, binds=self._binds)
+        binds = [*(Bind(folder) for folder in sources.of_this_system().folders), *self._binds]
+        argv = nspawn.command(lease.root, lease.name, *options, binds=binds)
         address = lease.directory / "notify"
         address.unlink(missing_ok=True)
         with (

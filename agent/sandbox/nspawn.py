@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.errors import HostError
 from agent.sandbox.programs import PATH
 
 
@@ -19,7 +20,9 @@ class Bind:
     writable: bool = False
 
     def __str__(self) -> str:
-        source = _escaped(self.source.resolve(strict=True))
+        if not self.source.exists():
+            raise HostError(f"{self.source}: is to be seen in a throw-away host, but does not exist")
+        source = _escaped(self.source.resolve())
         return f"--bind{'' if self.writable else '-ro'}={source}:{_escaped(self.target or self.source)}"
 
 

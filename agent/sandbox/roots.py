@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,10 @@ rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 """
 
 
+def _silent(_line: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Root:
     """A complete root: its layers, topmost first, and the key that stands for everything they were made from."""
@@ -71,10 +75,11 @@ def cache() -> Path:
     return path.resolve()
 
 
-def base_root(suite: str = "bookworm", *, packages: Sequence[str] = ()) -> Root:
+def base_root(suite: str = "bookworm", *, packages: Sequence[str] = (), tell: Callable[[str], None] = _silent) -> Root:
     """A minimal Debian that boots, with what the agent's installation needs and ``packages`` on top.
 
-    Takes about a minute the first time. Raises HostError when a program is missing or debootstrap fails.
+    Takes about a minute the first time: ``tell`` is then called with a line for the user. Raises HostError when a
+    program is missing or debootstrap fails.
     """
     if suite not in sources.SUITES:
         raise UsageError(f"{suite}: no such suite", hint=f"suites that work: {', '.join(sources.SUITES)}")
@@ -85,17 +90,26 @@ def base_root(suite: str = "bookworm", *, packages: Sequence[str] = ()) -> Root:
     root = Root(suite, (final,), key)
     with _building(final) as build:
         if build is not None:
+            tell(f"making a Debian {suite} root, once, in about a minute; log: {build.log}")
             _debootstrap(build, suite, wanted)
             _run(build, build.upper, _FINISH, suite)
     return root
 
 
-def layer(lower: Root, command: str, name: str, *, binds: Sequence[Bind] = (), digest: str = "") -> Root:
+def layer(
+    lower: Root,
+    command: str,
+    name: str,
+    *,
+    binds: Sequence[Bind] = (),
+    digest: str = "",
+    tell: Callable[[str], None] = _silent,
+) -> Root:
     """What ``command`` changes when it is run over ``lower``, as a root of its own.
 
     ``command`` is a script for sh -e. It runs as root, confined, not booted, on this system's network, with apt and pip
     set up as they are here. ``digest`` stands for the content of ``binds``: another digest is another layer. Raises
-    HostError, with the end of its output, when the command fails.
+    HostError, with the end of its output, when the command fails. ``tell`` is called with a line when it is built.
     """
     require("systemd-nspawn", "mount", "umount")
     key = _digest(lower.key, command, digest, *map(repr, binds))
@@ -103,6 +117,7 @@ def layer(lower: Root, command: str, name: str, *, binds: Sequence[Bind] = (), d
     root = Root(lower.suite, (final, *lower.layers), key)
     with _building(final) as build:
         if build is not None:
+            tell(f"adding {name} to the Debian {lower.suite} root, once; log: {build.log}")
             merged, work = build.folder / "merged", build.folder / "work"
             merged.mkdir()
             work.mkdir()
@@ -122,16 +137,20 @@ def debs(suite: str) -> Path:
 
 
 def harvest(suite: str, upper: Path) -> None:
-    """Moves the packages that apt downloaded into an upper directory to where every root finds them."""
+    """Moves the packages that apt downloaded into an upper directory to where every root of the suite finds them.
+
+    The directory must not be in use any more. Roots of one suite trust each other that far.
+    """
     store = debs(suite) / _ARCHIVES
     archives = upper / _ARCHIVES
-    if archives.is_symlink() or not archives.is_dir():
+    if archives.resolve() != archives:
         return
     for package in archives.glob("*.deb"):
         if package.is_file() and not package.is_symlink():
-            partial = store / f".{package.name}.{os.getpid()}"
-            shutil.copyfile(package, partial)
-            partial.replace(store / package.name)
+            if not (store / package.name).exists():
+                partial = store / f".{package.name}.{os.getpid()}"
+                shutil.copyfile(package, partial)
+                partial.replace(store / package.name)
             package.unlink()
 
 

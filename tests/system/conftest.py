@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
-from agent.sandbox import Machine, Root, base_root, sweep
+from agent.sandbox import Machine, Root, base_root, living, sweep
 
 _HERE = Path(__file__).parent
-_HOSTS = pytest.StashKey[list[Machine]]()
 _LOGS = pytest.StashKey[Path]()
 
 Boot = Callable[..., Machine]
@@ -37,16 +36,12 @@ def _nothing_left_from_before() -> None:
 
 
 @pytest.fixture
-def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
+def boot() -> Iterator[Boot]:
     """``boot(suite_or_root="bookworm", **options) -> Machine``: hosts that end with the test."""
-    hosts: list[Machine] = request.node.stash.setdefault(_HOSTS, [])
     with contextlib.ExitStack() as stack:
 
         def boot(root: str | Root = "bookworm", **options: Any) -> Machine:
-            machine = Machine(base_root(root) if isinstance(root, str) else root, **options)
-            stack.enter_context(machine)
-            hosts.append(machine)
-            return machine
+            return stack.enter_context(Machine(base_root(root) if isinstance(root, str) else root, **options))
 
         yield boot
 
@@ -55,14 +50,13 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Saves the logs as soon as a test has failed, while its hosts still run."""
+    """Saves the logs as soon as a test has failed, while its hosts still run: all there are, whoever started them."""
     report = yield
-    machines = item.stash.get(_HOSTS, [])
-    if report.failed and call.when != "teardown" and machines:
+    if report.failed and call.when != "teardown" and living():
         folder = _logs(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid)
-        for number, machine in enumerate(machines):
-            with contextlib.suppress(Exception):
-                machine.save_logs(folder / f"host-{number}")
+        for machine in living():
+            with contextlib.suppress(OSError):
+                machine.save_logs(folder / machine.name)
         report.sections.append(("hosts of this test", f"journal.txt and console.log are in {folder}"))
     return report
 

@@ -8,13 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from agent.errors import HostError
 from agent.sandbox import SUITES, Bind, Machine, base_root, layer, sweep
+from agent.sandbox.roots import cache
 from tests.system.conftest import Boot
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 each_suite = pytest.mark.parametrize("suite", SUITES)
 
@@ -136,6 +142,67 @@ def test_a_layer_that_fails_says_why_and_leaves_nothing() -> None:
         path.unlink()
 
 
+def test_two_who_want_the_same_layer_at_once_get_one() -> None:
+    lower = base_root()
+    with ThreadPoolExecutor() as pool:
+        built = set(pool.map(lambda _: layer(lower, "date +%N > /made; sleep 0.5", "test-twice"), range(3)))
+    assert len(built) == 1
+    forget(built.pop().layers[0])
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_build_that_is_interrupted(ending: signal.Signals) -> None:
+    process = program(BUILDS)
+    wait_until(lambda: traces_of("test-interrupted") != [] and traces_of("sleep 987654") != [])
+    process.send_signal(ending)
+    process.wait(30)
+    if ending == signal.SIGKILL:
+        assert any("test-interrupted" in name for name in sweep())
+    assert traces_of("test-interrupted") == []
+    assert traces_of("sleep 987654") == []
+    for path in base_root().layers[0].parent.glob("*test-interrupted*"):
+        assert not path.is_dir()
+        path.unlink()
+
+
+def test_a_host_boots_where_systemd_runs_the_system_it_boots_on(boot: Boot) -> None:
+    """As on most people's machines: control groups v2, written to by systemd alone. Such a machine is made first."""
+    tools = (
+        "apt-get -qq update; apt-get -qq -y install --no-install-recommends debootstrap slirp4netns systemd-container"
+    )
+    machine = boot(
+        layer(base_root(), tools, "test-nesting"),
+        network=True,
+        unified=True,
+        capabilities=["all"],
+        syscalls=["@raw-io", "@keyring", "bpf"],
+        binds=[Bind(CHECKOUT), Bind(cache(), writable=True), Bind(Path("/dev/net/tun"), writable=True)],
+    )
+    settings = [f"Environment=PYTHONPATH={CHECKOUT} PYTHONDONTWRITEBYTECODE=1 AGENT_CACHE={cache()}"]
+    said = machine.unit_run(["python3", "-c", NESTS], *settings).stdout.splitlines()
+    assert said == ["running", "running", "running", "left: []"]
+    assert machine.wait_booted() == "running"
+
+
+NESTS = """
+import subprocess
+from agent.sandbox import Machine, base_root
+with Machine(base_root(), network=True) as machine:
+    print(machine.wait_booted())
+    machine.reboot()
+    print(machine.wait_booted())
+    machine.crash()
+    print(machine.wait_booted())
+    name = machine.name
+left = subprocess.run(["systemctl", "list-units", "--no-legend", "agent-sandbox*"], capture_output=True, text=True).stdout
+print("left:", left.splitlines())
+"""
+
+BUILDS = """
+from agent.sandbox import base_root, layer
+layer(base_root(), f"sleep {987654}", "test-" + "interrupted")  # spelled so that only the build itself matches
+"""
+
 LIVES = """
 import signal, sys, time
 from agent.sandbox import Machine, base_root
@@ -189,9 +256,20 @@ def test_nothing_is_left_after_an_end_and_a_boot_that_fails() -> None:
 
 
 def program_with_a_host() -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen([sys.executable, "-c", LIVES], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = program(LIVES)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
+
+
+def program(source: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def traces_of(name: str) -> list[str]:
@@ -201,7 +279,7 @@ def traces_of(name: str) -> list[str]:
     found += [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if name in folder]
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if name.encode() in command.read_bytes():
+            if name.encode() in command.read_bytes().replace(b"\0", b" "):
                 found.append(str(command))
         except OSError:
             continue
