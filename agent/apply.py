@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent import evidence, plan, status
 from agent.errors import Exit, SpecError
 from agent.generations import Generation, Generations
-from agent.host import Host, durable
+from agent.host import durable
+from agent.host.machine import Host
 from agent.ledger import Ledger
 from agent.lock import locked
 from agent.reconcile import Pass, remove

@@ -16,7 +16,7 @@ from agent.records import from_record, to_record
 from agent.resource import Ref, Resource
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 
 @dataclass(frozen=True)

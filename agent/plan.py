@@ -11,7 +11,7 @@ from agent.errors import PlanError
 from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, differences
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.ledger import Ledger
 
 

@@ -17,7 +17,7 @@ from agent.resource import Action, Change, NotYetReadable, Outcome, Ref, Resourc
 from agent.steps import Keep, PutBack
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.ledger import Ledger
 
 log = logging.getLogger(__name__)

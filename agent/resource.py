@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.steps import Step
 
 

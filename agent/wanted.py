@@ -12,7 +12,7 @@ from agent.plan import by_ref
 from agent.resource import Ref, Resource
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.spec.spec import Spec
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from agent.errors import HostError
-from agent.host import Progress
+from agent.host.machine import Progress
 from agent.host.looks import Looks
 from agent.kinds import KINDS
 from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State, disruptive

@@ -14,7 +14,7 @@ from agent.apply import Apply, Report, Request
 from agent.cli import saved
 from agent.cli.console import Lines, paint, say
 from agent.errors import AgentError
-from agent.host import Host
+from agent.host.machine import Host
 from agent.plan import Plan
 from agent.report import machine, text
 from agent.resource import Action, Disruption, Result

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.console import paint, say
 from agent.errors import AgentError, HostError, UsageError
-from agent.host import Host
+from agent.host.machine import Host
 from agent.wanted import Wanted, documents, drop_ins, want
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 import os
 
 from agent.errors import AgentError, Exit
-from agent.host import Host
+from agent.host.machine import Host
 from agent.kinds.certificate import Certificate
 from agent.wanted import want
 

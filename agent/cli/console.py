@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from agent.host import Progress
+from agent.host.machine import Progress
 
 BOLD, RED, GREEN, YELLOW, BLUE, DIM, PLAIN = "1", "31", "32", "33", "34", "2", "0"
 

@@ -7,7 +7,7 @@ import os
 
 from agent.daemon import Daemon
 from agent.errors import AgentError
-from agent.host import Paths
+from agent.host.machine import Paths
 
 
 def daemon(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agent.cli.console import paint
 from agent.errors import AgentError, Exit, SpecError
-from agent.host import Host
+from agent.host.machine import Host
 from agent.wanted import Wanted, want
 
 GIBIBYTE = 1 << 30

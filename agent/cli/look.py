@@ -11,7 +11,7 @@ from typing import Any
 from agent.apply import look
 from agent.cli.console import paint
 from agent.errors import AgentError, Exit, SpecError
-from agent.host import Host
+from agent.host.machine import Host
 from agent.report import machine, text
 
 

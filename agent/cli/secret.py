@@ -9,7 +9,8 @@ import re
 import sys
 
 from agent.errors import AgentError, Exit, UsageError
-from agent.host import Host, durable
+from agent.host import durable
+from agent.host.machine import Host
 from agent.steps import ForgetSecret, SecretRef
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from agent import status as document
 from agent.cli.console import paint
 from agent.errors import AgentError, Exit
-from agent.host import Paths
+from agent.host.machine import Paths
 
 
 def status(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import IssueCertificate, Remove, SetAccess
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.host.certificates import CertificateFacts
 
 TLS = "/etc/agent/tls"

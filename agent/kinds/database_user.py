@@ -10,7 +10,7 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import PasswordHash, SecretRef, Sql, Step
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 PLUGINS = {"mariadb": ("mysql_native_password", "unix_socket"), "mysql": ("caching_sha2_password", "auth_socket")}
 """By flavour of the server: how an account with a password logs in, and one that the system's account of its name may use."""

@@ -12,7 +12,7 @@ from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State
 from agent.steps import Step, Work
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 
 @dataclass(frozen=True)

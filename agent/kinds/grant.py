@@ -11,7 +11,7 @@ from agent.resource import Change, Ref, Resource, State
 from agent.steps import Sql, Step
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 ALL = "ALL PRIVILEGES"
 GRANT_OPTION = "GRANT OPTION"

@@ -11,7 +11,7 @@ from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State
 from agent.steps import Await, SecretRef
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 
 @vocabulary

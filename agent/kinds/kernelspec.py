@@ -11,7 +11,7 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Content, MakeDirectory, Remove, Step, Write
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 _PROGRAMS = {
     "python": ("{prefix}/bin/python", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"),

@@ -10,7 +10,7 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import ForgetSecret, SecretRef, StoreHash
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 
 @dataclass(frozen=True)

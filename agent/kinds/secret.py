@@ -10,23 +10,20 @@ from agent.resource import Action, Change, Resource, State
 from agent.steps import ForgetSecret, SecretRef, StoreSecret
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 
 @dataclass(frozen=True)
 class SecretState(State):
-    """Of secrets that the agent keeps; those that a person provides are checked when they are read, and any length will do.
+    """``private``: readable by root alone. Those that a person provides are not read at all unless they are."""
 
-    ``long_enough``: at least as many characters as are asked for. ``private``: readable by root alone.
-    """
-
-    long_enough: bool
     private: bool
 
 
 @dataclass(frozen=True)
 class Secret(Resource):
-    """``at`` says where it is; ``length`` is that of a new one, for those that are ``stored``."""
+    """``at`` says where it is. ``length`` is that of a new one, for those that are ``stored``: one that is kept is never made anew, for
+    somebody may know it; ``agent secret renew`` does that."""
 
     kind: ClassVar[str] = "secret"
 
@@ -34,15 +31,12 @@ class Secret(Resource):
     length: int = 24
 
     def desired(self) -> SecretState:
-        return SecretState(long_enough=True, private=True)
+        return SecretState(private=True)
 
     def read(self, host: Host) -> SecretState | None:
         if not host.secrets.exists(self.at):
             return None
-        if self.at.source != "stored":
-            return SecretState(long_enough=True, private=True)
-        value = host.secrets.value(self.at) or ""
-        return SecretState(long_enough=len(value) >= self.length, private=host.secrets.private(self.at.at))
+        return SecretState(private=self.at.source != "stored" or host.secrets.private(self.at.at))
 
     def steps(self, change: Change) -> Iterator[StoreSecret | ForgetSecret]:
         if self.at.source != "stored":

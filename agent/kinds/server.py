@@ -10,7 +10,7 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Sql, Step
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 TEST_PATTERNS = ("test", "test\\_%")

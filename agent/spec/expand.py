@@ -19,7 +19,7 @@ from agent.spec.expand_mysql import expand_mysql
 from agent.steps import Content
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.spec.sections.files import File as FileSection
     from agent.spec.spec import Spec
 

@@ -21,7 +21,7 @@ from agent.spec.expand_tls import default_addresses, default_names
 from agent.steps import SecretRef
 
 if TYPE_CHECKING:
-    from agent.host import Host
+    from agent.host.machine import Host
     from agent.spec.secrets import Secret as SecretSection
     from agent.spec.sections.mysql import DatabaseUser as UserSection
     from agent.spec.sections.mysql import Mysql
