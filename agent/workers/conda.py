@@ -175,17 +175,19 @@ async def _prefetch(
 def _finish(prefix: str, changed: Sequence[PrefixRecord]) -> None:
     """Lets others read what is installed, and compiles the Python files that came: a kernel starts in half the time."""
     meta = f"{prefix}/conda-meta"
-    for name in os.listdir(meta):
+    names = os.listdir(meta)
+    for name in names:
         if name.endswith(".json"):
             os.chmod(f"{meta}/{name}", 0o644)
     sources = [f"{prefix}/{file}" for record in changed for file in record.files if str(file).endswith(".py")]
     python = f"{prefix}/bin/python"
     if sources and os.path.exists(python):
         _say(f"compiling {len(sources)} files")
+        parallel = () if receipt.installed(names).get("python", "").startswith("2.") else ("-j", "0")
         # a file that does not compile (a template, another version's) is no failure, nor is doing without
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
-                [python, "-E", "-s", "-m", "compileall", "-q", "-i", "-"],
+                [python, "-E", "-s", "-m", "compileall", "-q", *parallel, "-i", "-"],
                 check=False,
                 input="\n".join(sources),
                 text=True,

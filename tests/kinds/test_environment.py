@@ -12,7 +12,7 @@ import pytest
 
 from agent import plan, records
 from agent.errors import HostError, TemporaryError
-from agent.host import Progress
+from agent.host.machine import Progress
 from agent.host.environments import Environments
 from agent.host.looks import Looks
 from agent.host.programs import Finished

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Worker:
     home: Path
     channel: Channel
     progress: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def prefix(self) -> Path:
@@ -73,7 +75,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.home), **pip_variables()},
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), **self.variables},
             cwd="/",
         )
         assert process.stdin
@@ -124,11 +126,6 @@ class Worker:
         assert process.returncode == -signal.SIGKILL, "the worker ended before it could be killed"
 
 
-def pip_variables() -> dict[str, str]:
-    """Where this machine's pip finds packages, if that is said by variables."""
-    return {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-
-
 def _with_rights(directory: Path) -> None:
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
@@ -145,7 +142,7 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture
 def serve(_built: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., Channel]]:
     """``serve("toy")``: a channel of one's own, to be spoiled at will."""
-    running = []
+    running: list[ThreadingHTTPServer] = []
 
     def start(*parts: str) -> Channel:
         directory = tmp_path / f"channel-{len(running)}"
@@ -180,5 +177,9 @@ def worker(serve: Callable[..., Channel], home: Path) -> Worker:
 
 @pytest.fixture
 def python_worker(serve: Callable[..., Channel], home: Path) -> Worker:
-    """With Python 3.11 and the toys."""
-    return Worker(home, serve("py311", "toy"))
+    """With Python 2.7 and 3.11 and the toys; pip sees nothing but the wheels in ``wheels``."""
+    worker = Worker(home, serve("py311", "py27", "toy"))
+    wheels = home / "wheels"
+    wheels.mkdir()
+    worker.variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    return worker
