@@ -33,6 +33,7 @@ from agent.sandbox.signals import shielded, unwind_on_sigterm
 
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 _REBOOT_STATUS = 133  # with --keep-unit, systemd-nspawn leaves a reboot to whoever started it
+_NEVER = "-sys_time,-sys_module,-wake_alarm"  # there is one clock and one kernel, and they are this system's
 _CONTROLLERS = "memory cpu cpuacct pids blkio devices freezer cpuset"
 _LIMITS = f"""
 for name in {_CONTROLLERS}; do
@@ -113,7 +114,9 @@ class Machine:
         """Boots, and returns when the boot has finished. Raises HostError with the console's end when it does not."""
         if self._lease is not None:
             raise HostError(f"{self.name}: was started before")
-        require("systemd-nspawn", "ip", "nsenter", "mount", "umount", *(["slirp4netns"] if self._network else []))
+        require(
+            "systemd-nspawn", "ip", "nsenter", "setpriv", "mount", "umount", *(["slirp4netns"] if self._network else [])
+        )
         unwind_on_sigterm()
         try:
             self._lease = state.claim()
@@ -211,13 +214,21 @@ class Machine:
             **variables,
         }
         enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wdns=/"]
-        return [*enter, "env", "-i", *(f"{name}={value}" for name, value in spelled.items()), *command]
+        return [
+            "setpriv",
+            f"--bounding-set={_NEVER}",
+            *enter,
+            "env",
+            "-i",
+            *(f"{name}={value}" for name, value in spelled.items()),
+            *command,
+        ]
 
     def run(self, command: Sequence[str] | str, *, check: bool = True, timeout: float = 300, stdin: str = "") -> Result:
         """Runs a command beside the host's services; a string is a script for its /bin/sh -e.
 
-        Quick, and good for looking, but more powerful than the host's own root: it has this system's capabilities and
-        is outside every unit. Raises HostError when the command fails, unless ``check`` is off.
+        Quick, and good for looking, but more powerful than the host's own root: it has nearly all capabilities and is
+        outside every unit. Raises HostError when the command fails, unless ``check`` is off.
         """
         words = ["/bin/sh", "-ec", command] if isinstance(command, str) else list(command)
         begun = time.monotonic()

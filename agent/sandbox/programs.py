@@ -17,6 +17,7 @@ _PACKAGES = {
     "slirp4netns": "slirp4netns",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "mount": "mount",
     "umount": "mount",
     "apt-config": "apt",

@@ -89,6 +89,15 @@ def test_a_port_is_forwarded_to_the_loopback_of_the_host(boot: Boot) -> None:
     assert get("127.0.0.1", local).startswith("<!DOCTYPE")
 
 
+def test_no_command_in_a_host_can_set_the_clock(boot: Boot) -> None:
+    """There is only one, this system's. Looked up rather than tried, for it would be set if it could."""
+    machine = boot()
+    for run in (machine.run, machine.unit_run):
+        capabilities = run("sed -n 's/^CapBnd:\\s*//p' /proc/self/status").stdout
+        assert not int(capabilities, 16) >> 25 & 1  # CAP_SYS_TIME, capability.h
+        assert int(capabilities, 16) >> 21 & 1  # CAP_SYS_ADMIN
+
+
 def test_a_look_up_without_network_is_refused_at_once(boot: Boot) -> None:
     machine = boot()
     result = machine.run(["getent", "hosts", "deb.debian.org"], check=False)
