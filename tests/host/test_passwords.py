@@ -1,0 +1,87 @@
+"""What a server keeps of a password is made, and recognised, as the servers themselves do it."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.host import passwords
+from agent.host.passwords import CACHING_SHA2, NATIVE
+
+HOSTILE = [
+    "'",
+    '"',
+    "\\",
+    "a'b\"c\\",
+    "%s",
+    "%",
+    "`",
+    "-- ",
+    "; DROP TABLE x",
+    "pä§§wörd",
+    "🐧" * 30,
+    " both ends ",
+    "x" * 255,
+]
+
+LONGER = "we have a short salt string but not a short password"
+
+
+def test_a_native_password_is_what_the_servers_own_function_gives() -> None:
+    assert passwords.stored_form("password", NATIVE) == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
+
+
+# the first three are those of Ulrich Drepper's specification, the others what glibc's crypt gives
+@pytest.mark.parametrize(
+    ("salt", "rounds", "password", "wanted"),
+    [
+        ("saltstring", 5000, "Hello world!", "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
+        ("saltstringsaltst", 10000, "Hello world!", "3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA"),
+        ("short", 77777, LONGER, "JiO1O3ZpDAxGJeaDIuqCoEFysAe1mZNJRs3pw0KQRd/"),
+        ("abcdefghijklmnop", 5000, "x" * 64, "J3/eHvHaDqtlpedzeXC4LYj7z5vweELBYLkseqI.9U7"),
+        ("abcdefghijklmnop", 5000, "x" * 65, "Z8XSXhK0SFxUkGsBLmEvvIRkssA0bAqR9wUTeyUVrA1"),
+    ],
+)
+def test_the_crypt_within_is_the_one_that_others_compute(salt: str, rounds: int, password: str, wanted: str) -> None:
+    assert passwords._sha256_crypt(password.encode(), salt.encode(), rounds) == wanted.encode()
+
+
+@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2])
+@pytest.mark.parametrize("password", HOSTILE)
+def test_a_password_is_recognised_and_its_neighbours_are_not(password: str, plugin: str) -> None:
+    stored = passwords.stored_form(password, plugin)
+
+    assert stored.isascii()
+    assert stored.isprintable()
+    assert passwords.matches(stored.encode(), password, plugin)
+    assert not passwords.matches(stored.encode(), password + " ", plugin)
+    assert not passwords.matches(stored.encode(), password[:-1], plugin)
+
+
+def test_two_accounts_with_one_password_do_not_show_it() -> None:
+    assert passwords.stored_form("same", CACHING_SHA2) != passwords.stored_form("same", CACHING_SHA2)
+
+
+def test_what_mysql_itself_stored_is_recognised() -> None:
+    salt = bytes(range(1, 21))  # salts of MySQL's own may hold control characters
+    stored = b"$A$00A$" + salt + passwords._sha256_crypt(b"pw1", salt, 10000)
+
+    assert passwords.matches(stored, "pw1", CACHING_SHA2)
+    assert not passwords.matches(stored, "pw2", CACHING_SHA2)
+
+
+@pytest.mark.parametrize(
+    "stored", [b"", b"*", b"invalid", b"$A$005$short", b"$A$XYZ$" + b"x" * 63, b"$5$005$" + b"x" * 63]
+)
+@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2, "ed25519", ""])
+def test_what_is_not_a_stored_password_matches_nothing(stored: bytes, plugin: str) -> None:
+    assert not passwords.matches(stored, "password", plugin)
+
+
+def test_an_account_without_a_password_matches_only_the_empty_one() -> None:
+    assert passwords.matches(b"", "", NATIVE)
+    assert not passwords.matches(b"", "x", NATIVE)
+
+
+def test_an_unknown_plugin_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="ed25519"):
+        passwords.stored_form("x", "ed25519")

@@ -1,0 +1,71 @@
+"""A database is made with its defaults and kept whatever happens."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.host.database_facts import DatabaseFacts
+from agent.kinds.database import Database, DatabaseState
+from agent.records import from_record, to_record
+from agent.resource import Action, Change, differences
+from agent.steps import Sql
+
+SOCKET = "/run/mysqld/mysqld.sock"
+
+
+def host(**found: DatabaseFacts) -> Any:
+    return SimpleNamespace(databases=SimpleNamespace(databases=lambda server: found if server == SOCKET else {}))
+
+
+def test_one_that_is_not_there_is_made_with_both_defaults() -> None:
+    database = Database("stu_db", SOCKET, collation="utf8mb4_unicode_ci")
+
+    assert database.read(host(other=DatabaseFacts("utf8mb4", "utf8mb4_general_ci"))) is None
+    assert list(database.steps(Change(database, Action.CREATE, desired=database.desired()))) == [
+        Sql(SOCKET, "CREATE DATABASE `stu_db` CHARACTER SET %s COLLATE %s", ("utf8mb4", "utf8mb4_unicode_ci"))
+    ]
+
+
+def test_a_collation_that_is_left_out_is_not_managed() -> None:
+    database = Database("stu_db", SOCKET)
+    current = database.read(host(stu_db=DatabaseFacts("utf8mb4", "utf8mb4_bin")))
+
+    assert current == DatabaseState("utf8mb4", "utf8mb4_bin")
+    assert differences(database.desired(), current) == ()
+
+
+def test_other_defaults_are_altered() -> None:
+    database = Database("stu_db", SOCKET)
+    current = database.read(host(stu_db=DatabaseFacts("latin1", "latin1_bin")))
+    found = differences(database.desired(), current)
+
+    assert [each.field for each in found] == ["character_set"]
+    change = Change(database, Action.UPDATE, current, database.desired(), found)
+    assert list(database.steps(change)) == [Sql(SOCKET, "ALTER DATABASE `stu_db` CHARACTER SET %s", ("utf8mb4",))]
+
+
+def test_it_is_never_dropped() -> None:
+    database = Database("stu_db", SOCKET)
+
+    assert Database.holds_work
+    assert list(database.steps(Change(database, Action.DELETE, DatabaseState("utf8mb4", "x")))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a`b", "`a``b`"), ("100%s", "`100%%s`"), ("a; DROP DATABASE b", "`a; DROP DATABASE b`"), ("``", "``````")],
+)
+def test_a_hostile_name_stays_one_name(name: str, written: str) -> None:
+    database = Database(name, SOCKET)
+
+    (step,) = database.steps(Change(database, Action.CREATE, desired=database.desired()))
+    assert isinstance(step, Sql)
+    assert step.statement == f"CREATE DATABASE {written} CHARACTER SET %s"
+
+
+def test_it_can_be_written_down_and_read_back() -> None:
+    database = Database("stu_db", SOCKET, collation="utf8mb4_bin")
+    assert from_record(to_record(database)) == database

@@ -1,0 +1,136 @@
+"""An account logs in as the spec says and in no other way, and its password is never part of what is done."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.host.database_facts import DatabaseAccount
+from agent.kinds.database_user import RESERVED, DatabaseUser, DatabaseUserState
+from agent.records import from_record, to_record
+from agent.resource import Action, Change, differences
+from agent.steps import PasswordHash, SecretRef, Sql
+
+SOCKET = "/run/mysqld/mysqld.sock"
+REF = SecretRef("stored", "mysql-alice")
+WHO = ("alice", "localhost")
+
+
+def alice(password: SecretRef | None = REF, require: str = "", flavour: str = "mariadb") -> DatabaseUser:
+    return DatabaseUser("alice@localhost", SOCKET, "alice", password=password, require=require, flavour=flavour)
+
+
+def host(account: DatabaseAccount | None, *, right: bool = True) -> Any:
+    accounts = {(account.user, account.host.lower()): account} if account else {}
+    return SimpleNamespace(
+        databases=SimpleNamespace(accounts=lambda _: accounts, password_right=lambda _, ref: right and ref == REF)
+    )
+
+
+def account(*plugins: str, require: str = "", server_wide: bool = False, where: str = "localhost") -> DatabaseAccount:
+    ways = tuple((plugin, b"") for plugin in plugins or ("mysql_native_password",))
+    return DatabaseAccount("alice", where, ways, require, server_wide)
+
+
+def update(user: DatabaseUser, current: DatabaseUserState | None) -> list[Any]:
+    return list(user.steps(Change(user, Action.UPDATE, current, user.desired(), differences(user.desired(), current))))
+
+
+@pytest.mark.parametrize(
+    ("user", "statement", "arguments"),
+    [
+        (
+            alice(),
+            "CREATE USER %s@%s IDENTIFIED WITH mysql_native_password AS %s REQUIRE NONE",
+            (*WHO, PasswordHash(REF, "mysql_native_password")),
+        ),
+        (
+            alice(flavour="mysql", require="SSL"),
+            "CREATE USER %s@%s IDENTIFIED WITH caching_sha2_password AS %s REQUIRE SSL",
+            (*WHO, PasswordHash(REF, "caching_sha2_password")),
+        ),
+        (alice(password=None), "CREATE USER %s@%s IDENTIFIED WITH unix_socket REQUIRE NONE", WHO),
+        (alice(password=None, flavour="mysql"), "CREATE USER %s@%s IDENTIFIED WITH auth_socket REQUIRE NONE", WHO),
+    ],
+    ids=["mariadb", "mysql over TLS", "mariadb by socket", "mysql by socket"],
+)
+def test_it_is_made_in_one_statement(user: DatabaseUser, statement: str, arguments: tuple[Any, ...]) -> None:
+    assert user.read(host(None)) is None
+    change = Change(user, Action.CREATE, desired=user.desired())
+    assert list(user.steps(change)) == [Sql(SOCKET, statement, arguments)]
+
+
+def test_one_that_is_right_is_left_alone() -> None:
+    for user, found in ((alice(), account()), (alice(password=None), account("unix_socket"))):
+        assert differences(user.desired(), user.read(host(found))) == ()
+
+
+def test_host_names_have_no_case() -> None:
+    user = DatabaseUser("alice@LocalHost", SOCKET, "alice", "LocalHost", password=REF)
+    assert user.read(host(account(where="LOCALHOST"))) is not None
+
+
+def test_a_wrong_password_is_replaced_and_the_demand_for_tls_kept() -> None:
+    user = alice(require="SSL")
+    current = user.read(host(account(require="SSL"), right=False))
+
+    assert update(user, current) == [
+        Sql(
+            SOCKET,
+            "ALTER USER %s@%s IDENTIFIED WITH mysql_native_password AS %s REQUIRE SSL",
+            (*WHO, PasswordHash(REF, "mysql_native_password")),
+        )
+    ]
+
+
+def test_a_second_way_to_log_in_is_a_difference() -> None:
+    user = alice()
+    current = user.read(host(account("mysql_native_password", "unix_socket")))
+
+    assert [each.field for each in differences(user.desired(), current)] == ["plugin"]
+    assert len(update(user, current)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "clause"), [("SSL", "", "SSL"), ("", "X509", "NONE"), ("SSL", "X509", "SSL")]
+)
+def test_what_a_connection_must_have_is_changed_alone(wanted: str, found: str, clause: str) -> None:
+    user = alice(require=wanted)
+    current = user.read(host(account(require=found)))
+
+    assert update(user, current) == [Sql(SOCKET, f"ALTER USER %s@%s REQUIRE {clause}", WHO)]
+
+
+def test_privileges_on_everything_are_taken_away() -> None:
+    user = alice()
+    current = user.read(host(account(server_wide=True)))
+
+    assert update(user, current) == [
+        Sql(SOCKET, "REVOKE ALL PRIVILEGES ON *.* FROM %s@%s", WHO),
+        Sql(SOCKET, "REVOKE GRANT OPTION ON *.* FROM %s@%s", WHO),
+    ]
+
+
+def test_it_is_dropped() -> None:
+    user = alice()
+    steps = list(user.steps(Change(user, Action.DELETE, user.read(host(account())))))
+    assert steps == [Sql(SOCKET, "DROP USER %s@%s", WHO)]
+
+
+@pytest.mark.parametrize("name", ["root", "", "mariadb.sys", "mysql.session", "debian-sys-maint"])
+def test_the_servers_own_accounts_are_refused(name: str) -> None:
+    assert name in RESERVED
+    with pytest.raises(ValueError, match="choose another name"):
+        DatabaseUser(f"{name}@localhost", SOCKET, name)
+
+
+def test_what_is_required_is_part_of_a_statement_and_so_one_of_two_words() -> None:
+    with pytest.raises(ValueError, match="SSL or empty"):
+        alice(require="NONE; DROP DATABASE x")
+
+
+def test_it_can_be_written_down_and_read_back() -> None:
+    user = alice(require="SSL")
+    assert from_record(to_record(user)) == user
