@@ -180,7 +180,12 @@ def departures(
     """What left the spec: changes that remove what the agent made or put back what stood there, in order; and the orphans that stay."""
     gone = [entry for entry in ledger.entries() if entry.ref not in desired]
     orphans = tuple(sorted(entry.ref for entry in gone if entry.resource.holds_work and entry.made == "created"))
-    removable = [entry.resource for entry in gone if entry.made in ("created", "replaced") and entry.ref not in orphans]
+    # what was changed but cannot be put back (a unit that was enabled already) is let go as it is
+    removable = [
+        entry.resource
+        for entry in gone
+        if entry.ref not in orphans and (entry.made == "created" or (entry.made == "replaced" and entry.resource.original()))
+    ]
     changes = []
     for resource in order(removable, backwards=True):
         try:

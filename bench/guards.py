@@ -11,13 +11,13 @@ set -euo pipefail
 getent passwd notebook >/dev/null || useradd -m notebook
 getent group notebook >/dev/null || groupadd notebook
 [ "$(stat -c '%U:%G %a' /home/notebook)" = "notebook:notebook 700" ] || [ -d /home/notebook ] || exit 1
-dpkg-query -W -f '${{db:Status-Status}}' mariadb-server | grep -qx installed || apt-get install -y mariadb-server
-sha256sum --quiet --check /root/manifest || {{ echo 'files differ'; exit 1; }}
+dpkg-query -W -f '${db:Status-Status}' mariadb-server | grep -qx installed || apt-get install -y mariadb-server
+sha256sum --quiet --check /root/manifest || { echo 'files differ'; exit 1; }
 [ "$(systemctl show -p ActiveState --value mariadb.service cron-like.service | sort -u | tr -d '\\n')" = active ] || systemctl start mariadb cron-like
 systemctl is-enabled --quiet mariadb.service || systemctl enable mariadb.service
 rows=$(mariadb -NBe "SELECT User, Host, JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv;
 SELECT User, Host, Db FROM mysql.db; SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
-[ "$(printf '%s\\n' "$rows" | sha256sum)" = "$(cat /root/rows.sha256)" ] || {{ echo 'database differs'; exit 1; }}
+[ "$(printf '%s\\n' "$rows" | sha256sum)" = "$(cat /root/rows.sha256)" ] || { echo 'database differs'; exit 1; }
 """
 Path("/root/guards.sh").write_text(script)
 Path("/root/guards.sh").chmod(0o755)
