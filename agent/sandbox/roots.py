@@ -208,7 +208,8 @@ class _Build:
                     cgroup.remove()
                     process.wait()
         if status:
-            last = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()][-15:]
+            lines = self.log.read_text(errors="replace").splitlines()
+            last = [line for line in lines if line.strip() and "nspawn/propagate" not in line][-15:]  # its usual noise
             raise HostError(
                 f"{what}: exit status {status}\n" + "\n".join(last), hint=f"the whole output is in {self.log}"
             )

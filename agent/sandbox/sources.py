@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,8 +127,10 @@ def put(root: Path, path: str, content: str | bytes, mode: int = 0o644) -> None:
 @cache
 def of_this_system() -> Sources:
     """Read once per process."""
-    archive, security = _archives()
-    settings, named = _pip()
+    archive, security = archives(Path("/etc/apt"))
+    home = Path.home()
+    files = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{home}/.config/pip/pip.conf")
+    settings, named = pip_settings([*files, os.environ.get("PIP_CONFIG_FILE", "")], os.environ)
     bundles = [
         "/" + _BUNDLE,
         *(os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")),
@@ -142,7 +144,7 @@ def of_this_system() -> Sources:
         security=security,
         apt_settings=_apt_settings(),
         pip_settings=settings,
-        folders=_folders(named),
+        folders=pip_folders(named),
         certificates=tuple(pem),
         proxies=tuple((name, os.environ[name]) for name in _PROXIES if os.environ.get(name)),
     )
@@ -171,11 +173,11 @@ def _apt_settings() -> str:
     return "".join(line + "\n" for line in _APT_SETTINGS.findall(dump.stdout)) + 'Acquire::Languages "none";\n'
 
 
-def _archives() -> tuple[Archive, Archive]:
-    """The archive and security archive this system uses, if it is a Debian; else Debian's own."""
+def archives(etc_apt: Path) -> tuple[Archive, Archive]:
+    """The archive and security archive that a Debian's sources name; those of Debian itself on anything else."""
     archive: Archive | None = None
     security: Archive | None = None
-    for suite, found in _apt_entries():
+    for suite, found in _apt_entries(etc_apt):
         if suite.endswith(("-security", "/updates")) and _DEBIAN.match(re.split(r"[-/]", suite)[0]):
             security = security or found
         elif _DEBIAN.match(suite):
@@ -186,9 +188,9 @@ def _archives() -> tuple[Archive, Archive]:
     )
 
 
-def _apt_entries() -> Iterator[tuple[str, Archive]]:
+def _apt_entries(etc_apt: Path) -> Iterator[tuple[str, Archive]]:
     """(suite, archive) of each binary source, in both notations of sources.list(5)."""
-    folder = Path("/etc/apt/sources.list.d")
+    folder = etc_apt / "sources.list.d"
     for path in sorted(folder.glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n?", "", _text(path))):
             fields = {
@@ -197,7 +199,7 @@ def _apt_entries() -> Iterator[tuple[str, Archive]]:
             }
             if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
                 yield from _entries(fields.get("uris", "").split(), fields.get("suites", "").split(), fields)
-    for path in (Path("/etc/apt/sources.list"), *sorted(folder.glob("*.list"))):
+    for path in (etc_apt / "sources.list", *sorted(folder.glob("*.list"))):
         lines = _text(path).splitlines() if path.is_file() else []
         for line in lines:
             match = re.match(r"deb\s+(?:\[(.*?)\]\s+)?(\S+)\s+(\S+)", line)
@@ -213,16 +215,14 @@ def _entries(uris: list[str], suites: list[str], fields: dict[str, str]) -> Iter
             yield from ((suite.rstrip("/"), archive) for suite in suites)
 
 
-def _pip() -> tuple[str, dict[str, str]]:
-    """pip's settings as the text of one pip.conf, and all of them by name.
+def pip_settings(files: Sequence[str], variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """What matters of pip's settings as the text of one pip.conf, and all of them by name.
 
-    The order is pip's own: site, user, PIP_CONFIG_FILE, variables (pip.pypa.io, "Configuration").
+    The order is pip's own, later ones win: site, user, PIP_CONFIG_FILE, variables (pip.pypa.io, "Configuration").
     """
-    home = Path.home()
-    files = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{home}/.config/pip/pip.conf"]
     read = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        read.read([*files, os.environ.get("PIP_CONFIG_FILE", "")], encoding="utf-8")
+        read.read(files, encoding="utf-8")
     except configparser.Error:
         return "", {}
     found: dict[str, str] = {}
@@ -231,7 +231,7 @@ def _pip() -> tuple[str, dict[str, str]]:
             found |= {name.replace("_", "-"): value for name, value in read.items(section)}
     found |= {
         name[4:].lower().replace("_", "-"): value
-        for name, value in os.environ.items()
+        for name, value in variables.items()
         if name.startswith("PIP_") and value
     }
     kept = {name: " ".join(value.split()) for name, value in found.items() if name in _PIP_SETTINGS}
@@ -239,7 +239,7 @@ def _pip() -> tuple[str, dict[str, str]]:
     return f"[global]\n{text}" if text else "", found
 
 
-def _folders(named: dict[str, str]) -> tuple[Path, ...]:
+def pip_folders(named: dict[str, str]) -> tuple[Path, ...]:
     """Folders on this system that pip looks into. The files of an index ``simple/`` lie beside it."""
     found: dict[Path, None] = {}
     for setting in ("index-url", "extra-index-url", "find-links"):

@@ -183,8 +183,6 @@ def test_a_host_boots_where_systemd_runs_the_system_it_boots_on(boot: Boot) -> N
         layer(base_root(), tools, "test-nesting"),
         network=True,
         unified=True,
-        capabilities=["all"],
-        syscalls=["@raw-io", "@keyring", "bpf"],
         binds=[Bind(CHECKOUT), Bind(cache(), writable=True), Bind(Path("/dev/net/tun"), writable=True)],
     )
     settings = [f"Environment=PYTHONPATH={CHECKOUT} PYTHONDONTWRITEBYTECODE=1 AGENT_CACHE={cache()}"]
