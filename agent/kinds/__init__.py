@@ -5,13 +5,19 @@ from __future__ import annotations
 from agent.kinds.certificate import Authority, Certificate
 from agent.kinds.database import Database
 from agent.kinds.database_user import DatabaseUser
+from agent.kinds.directory import Directory
 from agent.kinds.environment import Environment
+from agent.kinds.file import File
 from agent.kinds.grant import Grant
+from agent.kinds.group import Group
 from agent.kinds.health import Health
 from agent.kinds.kernelspec import Kernelspec
+from agent.kinds.package import Package
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
 from agent.kinds.server import Server
+from agent.kinds.unit import Unit
+from agent.kinds.user import User
 from agent.resource import Resource
 
 KINDS: dict[str, type[Resource]] = {
@@ -21,12 +27,18 @@ KINDS: dict[str, type[Resource]] = {
         Certificate,
         Database,
         DatabaseUser,
+        Directory,
         Environment,
+        File,
         Grant,
+        Group,
         Health,
         Kernelspec,
+        Package,
         PasswordHash,
         Secret,
         Server,
+        Unit,
+        User,
     )
 }
