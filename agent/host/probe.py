@@ -10,11 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import HostError
+from agent.errors import Deferred, HostError
 
 if TYPE_CHECKING:
     from agent.host.secrets import Secrets
-    from agent.kinds.health import Probe
+    from agent.kinds.health import Idle, Probe
     from agent.steps import Await
 
 PATIENCE = 5.0
@@ -69,15 +69,29 @@ class Probes:
         return None
 
     def wait(self, step: Await) -> None:
-        """Returns once the probe succeeds. Raises HostError with its last words after the step's timeout."""
+        """Returns once the probe succeeds. Raises HostError with its last words after the step's timeout.
+
+        For Idle: returns when no kernel computes, or none can be asked for; raises Deferred after the timeout.
+        """
         end = time.monotonic() + step.timeout
-        while (reason := self.once(step.probe)) is not None:
+        while (reason := self._reason(step.probe)) is not None:
             if time.monotonic() >= end:
-                raise HostError(
-                    f"not healthy after {step.timeout:.0f} s: {reason}",
-                    hint="journalctl -u jupyter.service has its own words",
-                )
+                raise reason
             time.sleep(PAUSE)
+
+    def _reason(self, probe: Probe | Idle) -> HostError | None:
+        from agent.kinds.health import Idle
+
+        if isinstance(probe, Idle):
+            kernels = self.kernels(probe.probe)
+            if kernels is None or not kernels.busy:
+                return None
+            return Deferred(
+                f"{kernels.busy} of {kernels.running} kernels compute; the restart waits until they are idle"
+            )
+        reason = self.once(probe)
+        hint = "journalctl -u jupyter.service has its own words"
+        return None if reason is None else HostError(f"not healthy: {reason}", hint=hint)
 
     def kernels(self, probe: Probe) -> Kernels | None:
         """The kernels of the server; None when it does not say."""

@@ -76,10 +76,10 @@ class Secrets:
         return all(answer is not None and not answer[0] & 0o077 for answer in answers)
 
     def generate(self, step: StoreSecret) -> None:
-        """Keeps a new random secret of letters and digits, unless one that is long enough is kept already. Raises HostError."""
+        """Keeps a new random secret of letters and digits, unless one is kept already. In either case it is private. Raises HostError."""
         with self._lock:
             kept = self._kept(step.name)
-            if kept is None or len(kept) < step.length:
+            if kept is None:
                 kept = "".join(random.choice(_ALPHABET) for _ in range(step.length))
             self._store(step.name, kept)
 

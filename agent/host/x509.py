@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -135,6 +136,17 @@ def examine(pem: bytes) -> Seen:
         int(certificate.not_valid_before_utc.timestamp()),
         int(certificate.not_valid_after_utc.timestamp()),
     )
+
+
+def summary(pem: bytes) -> dict[str, Any]:
+    """What a person wants to know of a certificate; the fingerprint is what browsers show. Raises ValueError."""
+    certificate, seen = load(pem), examine(pem)
+    return {
+        "for": [*seen.names, *seen.addresses],
+        "until": certificate.not_valid_after_utc.strftime("%Y-%m-%d %H:%M UTC"),
+        "key": seen.key,
+        "fingerprint": certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+    }
 
 
 def is_pair(certificate_pem: bytes, key_pem: bytes) -> bool:

@@ -26,6 +26,14 @@ class Probe:
     token: SecretRef
 
 
+@vocabulary
+@dataclass(frozen=True)
+class Idle:
+    """Awaited before a restart that shall wait for people: that no kernel of the server computes."""
+
+    probe: Probe
+
+
 @dataclass(frozen=True)
 class HealthState(State):
     """``healthy``: it answers as it should. ``reason`` says why not."""

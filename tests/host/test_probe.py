@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import HostError
+from agent.errors import Deferred, HostError
 from agent.host import x509
 from agent.host.looks import Looks
 from agent.host.probe import Probes
 from agent.host.secrets import Secrets
-from agent.kinds.health import Probe
+from agent.kinds.health import Idle, Probe
 from agent.steps import Await, SecretRef, StoreSecret
 
 TOKEN = SecretRef("stored", "token")
@@ -141,8 +141,19 @@ def test_a_missing_certificate_or_token_is_said_plainly(secrets: Secrets, tmp_pa
 def test_waiting_ends_with_the_last_words(secrets: Secrets, tmp_path: Path) -> None:
     make(tmp_path / "cert.pem")
     probe = Probe("127.0.0.1", 1, "/", str(tmp_path / "cert.pem"), TOKEN)
-    with pytest.raises(HostError, match="not healthy after 0 s: nothing answers"):
+    with pytest.raises(HostError, match="not healthy: nothing answers"):
         Probes(secrets).wait(Await(probe, timeout=0.3))
+
+
+def test_waiting_for_idle_kernels_is_put_off_and_ends_at_once_when_there_are_none(
+    answers: Answers, secrets: Secrets, tmp_path: Path
+) -> None:
+    make(tmp_path / "cert.pem")
+    with server(answers, tmp_path / "cert.pem", secrets.value(TOKEN)) as port:
+        probe = Probe("127.0.0.1", port, "/nb/", str(tmp_path / "cert.pem"), TOKEN)
+        with pytest.raises(Deferred, match="2 of 4 kernels compute"):
+            Probes(secrets).wait(Await(Idle(probe), timeout=0))
+    Probes(secrets).wait(Await(Idle(probe), timeout=0))
 
 
 def test_kernels_are_counted(answers: Answers, secrets: Secrets, tmp_path: Path) -> None:
