@@ -17,7 +17,7 @@ import pytest
 
 from agent.errors import HostError
 from agent.sandbox import SUITES, Bind, Machine, base_root, layer, sweep
-from agent.sandbox.roots import cache
+from agent.sandbox.roots import cache, debs
 from tests.system.conftest import Boot
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -116,8 +116,10 @@ def test_apt_and_pip_work_inside_with_network(boot: Boot, suite: str) -> None:
 
 def test_a_package_is_downloaded_once(boot: Boot) -> None:
     install = "apt-get -qq update; apt-get -y install hello 2>&1"
+    for package in debs("bookworm").rglob("hello_*.deb"):
+        package.unlink()
     first = boot(network=True)
-    first.run(install)
+    assert "Need to get 0 B/" not in first.run(install).stdout
     first.stop()
     assert "Need to get 0 B/" in boot(network=True).run(install).stdout
 
