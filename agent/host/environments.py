@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import HostError, TemporaryError
-from agent.workers import receipt
+from agent.host import receipt
 
 if TYPE_CHECKING:
-    from agent.host import Progress
     from agent.host.looks import Looks
+    from agent.host.machine import Progress
     from agent.host.programs import Programs
     from agent.steps import Work
 

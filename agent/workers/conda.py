@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.host import look
-from agent.workers import pip, receipt
+from agent.host import look, receipt
+from agent.host.receipt import LINKED, VERIFIED, WORKING, Receipt
+from agent.workers import pip
 from agent.workers.problems import WorkError, explained
-from agent.workers.receipt import LINKED, VERIFIED, WORKING, Receipt
 
 if TYPE_CHECKING:
     from rattler import PrefixRecord, RepoDataRecord

@@ -12,15 +12,15 @@ import pytest
 
 from agent import plan, records
 from agent.errors import HostError, TemporaryError
-from agent.host.machine import Progress
+from agent.host import receipt
 from agent.host.environments import Environments
 from agent.host.looks import Looks
+from agent.host.machine import Progress
 from agent.host.programs import Finished
+from agent.host.receipt import LINKED, VERIFIED, WORKING, Receipt
 from agent.kinds.environment import Environment, EnvironmentState
 from agent.resource import Action, Change, NotYetReadable, Ref
 from agent.steps import Work
-from agent.workers import receipt
-from agent.workers.receipt import LINKED, VERIFIED, WORKING, Receipt
 
 
 @dataclass

@@ -12,7 +12,7 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 
-from agent.workers import receipt
+from agent.host import receipt
 from tests.workers.conftest import Worker
 
 
