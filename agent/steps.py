@@ -177,10 +177,9 @@ class Remember:
 
 @dataclass(frozen=True)
 class PasswordHash:
-    """Stands among the arguments of an ``Sql`` step for what a database server keeps of this password with this plugin; the password itself stays here."""
+    """Stands among the arguments of an ``Sql`` step for what the database server keeps of this password; the password itself stays here."""
 
     secret: SecretRef
-    plugin: str
 
 
 @dataclass(frozen=True)
@@ -194,6 +193,8 @@ class Sql:
     """Path of the server's socket."""
     statement: str
     arguments: tuple[Any, ...] = field(default=(), repr=False)
+    on_mysql: str | None = None
+    """The statement for MySQL, where it is not that for MariaDB; the arguments are the same."""
 
 
 @dataclass(frozen=True)

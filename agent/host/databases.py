@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,7 +42,6 @@ _HINTS = {
     1045: _NOT_LET_IN,
     1698: _NOT_LET_IN,
     1290: "the server was started with an option that forbids this, such as skip-grant-tables or read-only",
-    1524: "is this server of the flavour that the spec says, MariaDB or MySQL?",
 }
 
 
@@ -81,7 +80,7 @@ class Databases:
     def mariadb(self, server: str) -> bool:
         """Whether it is MariaDB, else MySQL."""
         with self._lock, _explained(server, NotYetReadable):
-            return "mariadb" in self._connection(server).get_server_info().lower()
+            return _is_mariadb(self._connection(server))
 
     def databases(self, server: str) -> Mapping[str, DatabaseFacts]:
         """All databases by name."""
@@ -165,20 +164,26 @@ class Databases:
         Raises TemporaryError when the server is not up or was busy, else HostError: with the server's own words, never
         with what is kept of a password.
         """
-        stored = {each: self._stored_form(each) for each in step.arguments if isinstance(each, PasswordHash)}
-        with self._lock, _explained(step.server, TemporaryError, tuple(stored.values())):
+        stored: dict[PasswordHash, str] = {}
+        with self._lock, _explained(step.server, TemporaryError, stored.values()):
             connection = self._connection(step.server)
+            mariadb = _is_mariadb(connection)
+            plugin = passwords.NATIVE if mariadb else passwords.CACHING_SHA2
+            stored.update(
+                (each, self._stored_form(each, plugin)) for each in step.arguments if isinstance(each, PasswordHash)
+            )
+            statement = step.statement if mariadb or step.on_mysql is None else step.on_mysql
             bound = (stored[each] if isinstance(each, PasswordHash) else each for each in step.arguments)
             literals = tuple(
                 b"NULL" if each is None else connection.string_literal(str(each).encode()) for each in bound
             )
-            self._query(step.server, step.statement.encode() % literals)
+            self._query(step.server, statement.encode() % literals)
 
-    def _stored_form(self, password: PasswordHash) -> str:
+    def _stored_form(self, password: PasswordHash, plugin: str) -> str:
         value = self._secrets.value(password.secret)
         if value is None:
             raise HostError(f"the secret {password.secret} does not exist yet")
-        return passwords.stored_form(value, password.plugin)
+        return passwords.stored_form(value, plugin)
 
     def _once(self, server: str, what: str, read: Callable[[], T]) -> T:
         with self._lock:
@@ -256,7 +261,7 @@ def connect(server: str) -> Any:
 
 
 @contextmanager
-def _explained(server: str, temporary: type[Exception], secrets: tuple[str, ...] = ()) -> Iterator[None]:
+def _explained(server: str, temporary: type[Exception], secrets: Iterable[str] = ()) -> Iterator[None]:
     """Raises what the client library raises as ``temporary`` or HostError, with the server's words less any secret."""
     try:
         yield
@@ -270,6 +275,10 @@ def _explained(server: str, temporary: type[Exception], secrets: tuple[str, ...]
         if code in _TEMPORARY:
             raise temporary(message) from None
         raise HostError(message, hint=_HINTS.get(code, "")) from None
+
+
+def _is_mariadb(connection: Any) -> bool:
+    return "mariadb" in connection.get_server_info().lower()
 
 
 def _code(error: Exception) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import PasswordHash, SecretRef, Sql, Step
@@ -12,8 +12,11 @@ from agent.steps import PasswordHash, SecretRef, Sql, Step
 if TYPE_CHECKING:
     from agent.host.machine import Host
 
-PLUGINS = {"mariadb": ("mysql_native_password", "unix_socket"), "mysql": ("caching_sha2_password", "auth_socket")}
-"""By flavour of the server: how an account with a password logs in, and one that the system's account of its name may use."""
+PASSWORD, SOCKET = "password", "socket"
+"""How an account logs in: as usual for this server, by its password, or as the system's account of the same name."""
+
+_MARIADB = {PASSWORD: "mysql_native_password", SOCKET: "unix_socket"}
+_MYSQL = {PASSWORD: "caching_sha2_password", SOCKET: "auth_socket"}
 
 RESERVED = frozenset(
     ("", "root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint", "PUBLIC")
@@ -25,7 +28,8 @@ RESERVED = frozenset(
 class DatabaseUserState(State):
     """Whether the account logs in as it should, and by nothing else."""
 
-    plugin: str
+    login: str
+    """``password`` or ``socket``; whatever else was set up is named as the server does."""
     password_right: bool | None
     """Whether the wanted password is the one that it has; not managed where there is none."""
     require: str
@@ -46,8 +50,6 @@ class DatabaseUser(Resource):
     """None lets in the system's account of the same name, over the local socket."""
     require: str = ""
     """``SSL``: only over an encrypted connection; empty: any."""
-    flavour: str = "mariadb"
-    """``mariadb`` or ``mysql``."""
     after: tuple[Ref, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,47 +58,48 @@ class DatabaseUser(Resource):
         if self.require not in ("", "SSL"):
             raise ValueError(f"require must be SSL or empty, got {self.require!r}")
 
-    @property
-    def plugin(self) -> str:
-        by_password, by_socket = PLUGINS[self.flavour]
-        return by_socket if self.password is None else by_password
-
     def desired(self) -> DatabaseUserState:
-        return DatabaseUserState(self.plugin, None if self.password is None else True, self.require, server_wide=False)
+        if self.password is None:
+            return DatabaseUserState(SOCKET, None, self.require, server_wide=False)
+        return DatabaseUserState(PASSWORD, True, self.require, server_wide=False)
 
     def read(self, host: Host) -> DatabaseUserState | None:
-        account = host.databases.accounts(self.socket).get((self.user, self.host.lower()))
+        databases = host.databases
+        account = databases.accounts(self.socket).get((self.user, self.host.lower()))
         if account is None:
             return None
-        right = None if self.password is None else host.databases.password_right(account, self.password)
-        return DatabaseUserState(account.plugin, right, account.require, account.server_wide)
+        usual = {plugin: login for login, plugin in (_MARIADB if databases.mariadb(self.socket) else _MYSQL).items()}
+        right = None if self.password is None else databases.password_right(account, self.password)
+        return DatabaseUserState(usual.get(account.plugin, account.plugin), right, account.require, account.server_wide)
 
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is Action.DELETE:
             yield self._sql("DROP USER %s@%s")
-            return
-        if change.action is Action.CREATE:
-            yield self._sql("CREATE USER %s@%s" + self._identified(), *self._secret(), tail=self._required())
-            return
-        if change.touches("plugin", "password_right"):
-            yield self._sql("ALTER USER %s@%s" + self._identified(), *self._secret(), tail=self._required())
-        elif change.touches("require"):
-            yield self._sql("ALTER USER %s@%s", tail=self._required())
-        if change.touches("server_wide"):
-            yield self._sql("REVOKE ALL PRIVILEGES ON *.* FROM %s@%s")
-            yield self._sql("REVOKE GRANT OPTION ON *.* FROM %s@%s")
+        elif change.action is Action.CREATE:
+            yield self._identified("CREATE")
+        else:
+            if change.touches("login", "password_right"):
+                yield self._identified("ALTER")
+            elif change.touches("require"):
+                yield self._sql(f"ALTER USER %s@%s {self._required}")
+            if change.touches("server_wide"):
+                yield self._sql("REVOKE ALL PRIVILEGES ON *.* FROM %s@%s")
+                yield self._sql("REVOKE GRANT OPTION ON *.* FROM %s@%s")
 
-    def _sql(self, statement: str, *arguments: Any, tail: str = "") -> Sql:
-        return Sql(self.socket, statement + tail, (self.user, self.host, *arguments))
+    def _identified(self, verb: str) -> Sql:
+        def statement(plugins: dict[str, str]) -> str:
+            login = plugins[SOCKET] if self.password is None else f"{plugins[PASSWORD]} AS %s"
+            return f"{verb} USER %s@%s IDENTIFIED WITH {login} {self._required}"
 
-    def _identified(self) -> str:
-        return f" IDENTIFIED WITH {self.plugin}" + (" AS %s" if self.password else "")
+        secret = () if self.password is None else (PasswordHash(self.password),)
+        return Sql(self.socket, statement(_MARIADB), (self.user, self.host, *secret), on_mysql=statement(_MYSQL))
 
-    def _secret(self) -> tuple[PasswordHash, ...]:
-        return (PasswordHash(self.password, self.plugin),) if self.password else ()
+    def _sql(self, statement: str) -> Sql:
+        return Sql(self.socket, statement, (self.user, self.host))
 
+    @property
     def _required(self) -> str:
-        return f" REQUIRE {self.require or 'NONE'}"
+        return f"REQUIRE {self.require or 'NONE'}"
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after

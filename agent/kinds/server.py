@@ -42,8 +42,6 @@ class Server(Resource):
     kind: ClassVar[str] = "server"
 
     socket: str
-    flavour: str = "mariadb"
-    """``mariadb`` or ``mysql``."""
     keep_test_database: bool = False
     """Whether the spec has a database called test."""
     after: tuple[Ref, ...] = ()
@@ -79,10 +77,10 @@ class Server(Resource):
         if change.action is not Action.UPDATE:
             return
         current: ServerState = change.current
-        local = "unix_socket" if self.flavour == "mariadb" else "auth_socket"
         for host in current.root_passwordless:
             # first: from here on root is let in as the system's root only, which is how the agent comes
-            yield Sql(self.socket, f"ALTER USER 'root'@%s IDENTIFIED WITH {local}", (host,))
+            alter = "ALTER USER 'root'@%s IDENTIFIED WITH "
+            yield Sql(self.socket, f"{alter}unix_socket", (host,), on_mysql=f"{alter}auth_socket")
         for host in current.anonymous_users:
             yield Sql(self.socket, "DROP USER ''@%s", (host,))
         for host in current.remote_root:

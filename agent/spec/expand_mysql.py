@@ -55,7 +55,6 @@ def expand_mysql(spec: Spec, host: Host) -> Iterator[Resource]:
     server = Server(
         mysql.server,
         socket,
-        flavour="mysql" if mysql.server == "mysql" else "mariadb",
         keep_test_database="test" in mysql.databases,
         after=() if mysql.server == "external" else (Ref("unit", _service(mysql)),),
     )
@@ -130,7 +129,6 @@ def _user(account: str, section: UserSection, server: Server) -> Iterator[Resour
         host,
         password.at,
         require="SSL" if _needs_tls(account, section) else "",
-        flavour=server.flavour,
         after=(server.ref, password.ref),
     )
     yield user

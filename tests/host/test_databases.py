@@ -187,21 +187,29 @@ def test_arguments_are_bound_and_percent_signs_are_kept(servers: Databases, libr
 
 
 def test_only_what_the_server_keeps_of_a_password_is_sent(servers: Databases, library: Library) -> None:
-    step = Sql(
-        SOCKET, "CREATE USER %s@%s IDENTIFIED WITH x AS %s", ("a", "b", PasswordHash(REF, "mysql_native_password"))
-    )
+    step = Sql(SOCKET, "CREATE USER %s@%s IDENTIFIED WITH x AS %s", ("a", "b", PasswordHash(REF)))
     servers.perform(step)
 
     assert library.said[-1].startswith("CREATE USER 'a'@'b' IDENTIFIED WITH x AS '*")
     assert "s3cret" not in repr(step) + "".join(library.said)
 
 
+def test_mysql_gets_its_own_statement_and_its_own_kind_of_hash(servers: Databases, library: Library) -> None:
+    step = Sql(SOCKET, "CREATE USER a AS %s", (PasswordHash(REF),), on_mysql="CREATE USER a BY MYSQL %s")
+    servers.perform(step)
+    library.version = "9.7.4"
+    servers.perform(step)
+
+    assert library.said[-2].startswith("CREATE USER a AS '*")
+    assert library.said[-1].startswith("CREATE USER a BY MYSQL '$A$005$")
+
+
 def test_a_password_that_does_not_exist_yet_is_an_error(servers: Databases, library: Library) -> None:
     missing = SecretRef("stored", "not-made")
 
     with pytest.raises(HostError, match="stored:not-made does not exist"):
-        servers.perform(Sql(SOCKET, "SET PASSWORD = %s", (PasswordHash(missing, "mysql_native_password"),)))
-    assert library.said == []
+        servers.perform(Sql(SOCKET, "SET PASSWORD = %s", (PasswordHash(missing),)))
+    assert library.said == [sql.SESSION]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +222,7 @@ def test_a_password_that_does_not_exist_yet_is_an_error(servers: Databases, libr
 )
 def test_an_error_repeats_nothing_that_is_kept_of_a_password(servers: Databases, library: Library, words: str) -> None:
     library.answers["SELECT 1"] = (("1",), ())
-    step = Sql(SOCKET, "ALTER USER a AS %s", (PasswordHash(REF, "mysql_native_password"),))
+    step = Sql(SOCKET, "ALTER USER a AS %s", (PasswordHash(REF),))
     servers.perform(step)
     stored = library.said[-1].split("'")[1]
     library.answers[library.said[-1]] = MySQLError(1064, words.format(stored, stored[7:]))

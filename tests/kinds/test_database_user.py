@@ -18,14 +18,18 @@ REF = SecretRef("stored", "mysql-alice")
 WHO = ("alice", "localhost")
 
 
-def alice(password: SecretRef | None = REF, require: str = "", flavour: str = "mariadb") -> DatabaseUser:
-    return DatabaseUser("alice@localhost", SOCKET, "alice", password=password, require=require, flavour=flavour)
+def alice(password: SecretRef | None = REF, require: str = "") -> DatabaseUser:
+    return DatabaseUser("alice@localhost", SOCKET, "alice", password=password, require=require)
 
 
-def host(account: DatabaseAccount | None, *, right: bool = True) -> Any:
+def host(account: DatabaseAccount | None, *, right: bool = True, mariadb: bool = True) -> Any:
     accounts = {(account.user, account.host.lower()): account} if account else {}
     return SimpleNamespace(
-        databases=SimpleNamespace(accounts=lambda _: accounts, password_right=lambda _, ref: right and ref == REF)
+        databases=SimpleNamespace(
+            accounts=lambda _: accounts,
+            password_right=lambda _, ref: right and ref == REF,
+            mariadb=lambda _: mariadb,
+        )
     )
 
 
@@ -39,32 +43,38 @@ def update(user: DatabaseUser, current: DatabaseUserState | None) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("user", "statement", "arguments"),
+    ("user", "on_mariadb", "on_mysql"),
     [
-        (
-            alice(),
-            "CREATE USER %s@%s IDENTIFIED WITH mysql_native_password AS %s REQUIRE NONE",
-            (*WHO, PasswordHash(REF, "mysql_native_password")),
-        ),
-        (
-            alice(flavour="mysql", require="SSL"),
-            "CREATE USER %s@%s IDENTIFIED WITH caching_sha2_password AS %s REQUIRE SSL",
-            (*WHO, PasswordHash(REF, "caching_sha2_password")),
-        ),
-        (alice(password=None), "CREATE USER %s@%s IDENTIFIED WITH unix_socket REQUIRE NONE", WHO),
-        (alice(password=None, flavour="mysql"), "CREATE USER %s@%s IDENTIFIED WITH auth_socket REQUIRE NONE", WHO),
+        (alice(), "mysql_native_password AS %s REQUIRE NONE", "caching_sha2_password AS %s REQUIRE NONE"),
+        (alice(require="SSL"), "mysql_native_password AS %s REQUIRE SSL", "caching_sha2_password AS %s REQUIRE SSL"),
+        (alice(password=None), "unix_socket REQUIRE NONE", "auth_socket REQUIRE NONE"),
     ],
-    ids=["mariadb", "mysql over TLS", "mariadb by socket", "mysql by socket"],
+    ids=["by password", "over TLS", "by socket"],
 )
-def test_it_is_made_in_one_statement(user: DatabaseUser, statement: str, arguments: tuple[Any, ...]) -> None:
+def test_it_is_made_in_one_statement(user: DatabaseUser, on_mariadb: str, on_mysql: str) -> None:
     assert user.read(host(None)) is None
+    create = "CREATE USER %s@%s IDENTIFIED WITH "
+    arguments = (*WHO, PasswordHash(REF)) if user.password else WHO
     change = Change(user, Action.CREATE, desired=user.desired())
-    assert list(user.steps(change)) == [Sql(SOCKET, statement, arguments)]
+    assert list(user.steps(change)) == [Sql(SOCKET, create + on_mariadb, arguments, on_mysql=create + on_mysql)]
 
 
-def test_one_that_is_right_is_left_alone() -> None:
-    for user, found in ((alice(), account()), (alice(password=None), account("unix_socket"))):
-        assert differences(user.desired(), user.read(host(found))) == ()
+@pytest.mark.parametrize(
+    ("user", "plugin", "mariadb"),
+    [
+        (alice(), "mysql_native_password", True),
+        (alice(), "caching_sha2_password", False),
+        (alice(password=None), "unix_socket", True),
+        (alice(password=None), "auth_socket", False),
+    ],
+)
+def test_one_that_is_right_is_left_alone(user: DatabaseUser, plugin: str, mariadb: bool) -> None:
+    assert differences(user.desired(), user.read(host(account(plugin), mariadb=mariadb))) == ()
+
+
+def test_an_old_kind_of_password_on_mysql_is_a_difference() -> None:
+    current = alice().read(host(account("mysql_native_password"), mariadb=False))
+    assert [each.current for each in differences(alice().desired(), current)] == ["mysql_native_password"]
 
 
 def test_host_names_have_no_case() -> None:
@@ -76,20 +86,16 @@ def test_a_wrong_password_is_replaced_and_the_demand_for_tls_kept() -> None:
     user = alice(require="SSL")
     current = user.read(host(account(require="SSL"), right=False))
 
-    assert update(user, current) == [
-        Sql(
-            SOCKET,
-            "ALTER USER %s@%s IDENTIFIED WITH mysql_native_password AS %s REQUIRE SSL",
-            (*WHO, PasswordHash(REF, "mysql_native_password")),
-        )
-    ]
+    (step,) = update(user, current)
+    assert step.statement == "ALTER USER %s@%s IDENTIFIED WITH mysql_native_password AS %s REQUIRE SSL"
+    assert step.arguments == (*WHO, PasswordHash(REF))
 
 
 def test_a_second_way_to_log_in_is_a_difference() -> None:
     user = alice()
     current = user.read(host(account("mysql_native_password", "unix_socket")))
 
-    assert [each.field for each in differences(user.desired(), current)] == ["plugin"]
+    assert [each.field for each in differences(user.desired(), current)] == ["login"]
     assert len(update(user, current)) == 1
 
 

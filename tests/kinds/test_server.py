@@ -11,7 +11,6 @@ from agent.host.database_facts import DatabaseAccount, DatabaseFacts
 from agent.kinds.server import Server
 from agent.records import from_record, to_record
 from agent.resource import Action, Change, differences
-from agent.steps import Sql
 
 SOCKET = "/run/mysqld/mysqld.sock"
 LOCAL_ROOT = DatabaseAccount(
@@ -85,7 +84,7 @@ def test_a_fresh_debian_installation_needs_nothing() -> None:
     ],
 )
 def test_what_is_open_is_closed(on: Any, wanted: list[tuple[str, ...]]) -> None:
-    assert steps(on) == [Sql(SOCKET, statement, tuple(arguments)) for statement, *arguments in wanted]
+    assert [(step.statement, *step.arguments) for step in steps(on)] == wanted
 
 
 def test_root_without_a_password_is_the_first_to_be_closed() -> None:
@@ -95,7 +94,7 @@ def test_root_without_a_password_is_the_first_to_be_closed() -> None:
 
 def test_on_mysql_root_comes_by_its_own_plugin() -> None:
     on = host(account("root", "::1", b""))
-    assert "WITH auth_socket" in steps(on, Server("mysql", SOCKET, "mysql"))[0].statement
+    assert steps(on)[0].on_mysql == "ALTER USER 'root'@%s IDENTIFIED WITH auth_socket"
 
 
 def test_a_database_called_test_may_be_wanted() -> None:
