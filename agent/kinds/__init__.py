@@ -12,6 +12,7 @@ from agent.kinds.grant import Grant
 from agent.kinds.group import Group
 from agent.kinds.health import Health
 from agent.kinds.kernelspec import Kernelspec
+from agent.kinds.notebooks import Notebooks
 from agent.kinds.package import Package
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
@@ -34,6 +35,7 @@ KINDS: dict[str, type[Resource]] = {
         Group,
         Health,
         Kernelspec,
+        Notebooks,
         Package,
         PasswordHash,
         Secret,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.host.units import memory_key
+from agent.kinds.health import Idle
 from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, State, disruptive
-from agent.steps import Remember, Step
+from agent.steps import Await, Remember, Step
 from agent.steps import Unit as Systemctl
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Unit(Resource):
 
     One that is neither active nor enabled nor masked counts as not there, so wanting it neither active nor enabled is
     to remove it. ``inputs`` are what it must be restarted for (``reload``: reloaded) when they change, by the agent or
-    behind its back; ``when`` says whether that is done ``now``, ``when_idle`` (see Jupyter) or ``never``.
+    behind its back; ``when`` says whether that is done ``now``, ``when_idle`` or ``never``.
     """
 
     kind: ClassVar[str] = "unit"
@@ -58,6 +59,8 @@ class Unit(Resource):
     when: str = "now"
     timeout: float = 120.0
     """Seconds that a start may take."""
+    idle: Idle | None = None
+    """With ``when_idle``: what is asked whether people would lose work by a restart."""
 
     def needs(self) -> Iterable[Ref]:
         return self.after
@@ -97,9 +100,20 @@ class Unit(Resource):
         if self.enabled is not None and change.touches("enabled"):
             yield self._do("enable" if self.enabled else "disable")
         if change.action is not Action.CREATE and change.touches("stale"):
+            if self.when == "when_idle" and self.idle is not None:
+                yield Await(self.idle, timeout=0)
             yield self._do("reload" if self.reload else "restart")
         elif self.active is not None and change.touches("active"):
             yield self._do("start" if self.active else "stop")
+
+    def fingerprint(self, host: Host) -> str | None:
+        """Depends on what its inputs are: one that is restarted because the spec changed them has not drifted."""
+        if not self.inputs:
+            return super().fingerprint(host)
+        try:
+            return f"{super().fingerprint(host)} {self._inputs(host)}"
+        except NotYetReadable:
+            return None
 
     def disturbed(self, host: Host) -> Iterator[Step]:
         """A process that the agent did not start itself may have loaded what is about to be repaired: it owes a restart.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.kinds.certificate import Certificate
 from agent.kinds.directory import Directory
@@ -101,7 +101,7 @@ def expand_jupyter(spec: Spec, host: Host) -> Iterator[Resource]:
         idle=Idle(server.probe),
     )
     yield unit
-    yield Health("jupyter", UNIT, server.probe)
+    yield Health("jupyter", UNIT, server.probe, timeout=60)
 
 
 def _notebooks(server: Server, account: tuple[Ref, ...]) -> Iterator[Notebooks]:
