@@ -115,8 +115,8 @@ def test_apt_and_pip_work_inside_with_network(boot: Boot, suite: str) -> None:
 
 
 def test_a_package_is_downloaded_once(boot: Boot) -> None:
-    install = "apt-get -qq update; apt-get -y install hello 2>&1"
-    for package in debs("bookworm").rglob("hello_*.deb"):
+    install = "apt-get -qq update; apt-get -y install tree 2>&1"
+    for package in debs("bookworm").rglob("tree_*.deb"):
         package.unlink()
     first = boot(network=True)
     assert "Need to get 0 B/" not in first.run(install).stdout
