@@ -18,10 +18,11 @@ class Section(BaseModel):
     )
 
 
-def refuse(message: str, hint: str = "", *, show: bool = True) -> PydanticCustomError:
+def refuse(message: str, hint: str = "", *, show: bool = True, at: str = "") -> PydanticCustomError:
     """What a validator raises. ``message`` says what would do; what was given is added by the reader of the error,
-    who knows whether it is a secret, unless ``show`` is false. So no validator ever puts a value into a text."""
-    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "show": show})
+    who knows whether it is a secret, unless ``show`` is false. So no validator ever puts a value into a text.
+    ``at`` is the field to point at, for a validator of the whole model."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "show": show, "at": at})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agent.errors import Place
 
-from .secrecy import is_secret
+from .secrecy import holds_secret, is_secret
 from .shape import everywhere, meant, nearest
 from .tree import Keys, Node, Scalar, Series, Table, key_place, place_of, value_at
 
@@ -35,7 +35,13 @@ class Finding:
 def explain(error: ValidationError, tree: Node) -> Iterable[Finding]:
     """One finding for each thing wrong."""
     for detail in error.errors(include_input=False, include_url=False):
-        yield _finding(detail["type"], tuple(detail["loc"]), detail.get("ctx", {}), detail["msg"], tree)
+        kind, context, keys = detail["type"], detail.get("ctx", {}), tuple(detail["loc"])
+        if at := context.get("at"):
+            keys = (*keys, at)
+        node = value_at(tree, keys)
+        if kind == "too_short" and isinstance(node, Series) and node.members:
+            continue  # its members were refused, one by one; pydantic counts those that were not
+        yield _finding(kind, keys, context, detail["msg"], tree)
 
 
 def _finding(kind: str, keys: Keys, context: Context, message: str, tree: Node) -> Finding:
@@ -119,7 +125,7 @@ def _quoted(value: str | int) -> str:
         return str(value).lower()
     if not isinstance(value, str):
         return str(value)
-    if "PRIVATE KEY" in value:
+    if holds_secret(value):
         return ""
     return ascii(value) if len(value) <= 80 else f"{value[:60]!a}..."
 

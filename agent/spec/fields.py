@@ -16,7 +16,7 @@ DURATION = r"(?:[0-9]{1,6}[smhdwy])+"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """Text that is safe in a unit, a configuration file and a terminal: one line, nothing invisible at its ends."""
     if CONTROL.search(text):
         raise refuse("must be one line without control characters", show=False)
@@ -28,9 +28,9 @@ def _line(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    _line(text)
+    one_line(text)
     if not text.startswith("/"):
-        raise refuse("must be an absolute path, such as /srv/work")
+        raise refuse("must be an absolute path, beginning with /")
     if "//" in text or any(part in (".", "..") for part in text.split("/")) or (text != "/" and text.endswith("/")):
         raise refuse("must be a path in its plain form: no '//', no '.' or '..', no '/' at the end")
     return text
@@ -114,7 +114,7 @@ def _listen(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    _line(text)
+    one_line(text)
     if not re.fullmatch(r"(https?://[A-Za-z0-9._:\[\]-]+|file:///)[\x21-\x7e]*", text, re.ASCII):
         if re.match(r"https?://[^/]*@", text):
             raise refuse(
@@ -130,7 +130,7 @@ def _not_root(name: str) -> str:
     return name
 
 
-Line = Annotated[str, AfterValidator(_line), Field(json_schema_extra={"minLength": 1, "maxLength": 1000})]
+Line = Annotated[str, AfterValidator(one_line), Field(json_schema_extra={"minLength": 1, "maxLength": 1000})]
 """One line of text without control characters."""
 AbsolutePath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
 HomePath = Annotated[str, AfterValidator(_home_path), Field(json_schema_extra={"pattern": "^(/|~/)"})]

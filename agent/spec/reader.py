@@ -16,7 +16,7 @@ import yaml
 
 from agent.errors import Place, Problem
 
-from .secrecy import Mask, is_secret
+from .secrecy import Mask, holds_secret, is_secret
 from .tree import Entry, Keys, Node, Plain, Scalar, Series, Table, dotted
 
 MAX_BYTES = 256 * 1024
@@ -24,6 +24,7 @@ MAX_DEPTH = 16
 MAX_EVENTS = 50_000
 MAX_PROBLEMS = 100
 
+UNCLOSED = "this quote is not closed"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
@@ -131,20 +132,35 @@ def _syntax(error: yaml.MarkedYAMLError, text: Text) -> None:
     line, column = (mark.line, mark.column) if mark else (0, 0)
     line = min(line, max(len(text.lines) - 1, 0))
     text.mask.guess(text.lines)
-    message = (error.problem or "cannot be read").removeprefix("did not find ").replace("'<stream end>'", "the end")
-    if (error.problem or "").startswith("did not find "):
-        message = f"{message} is missing here"
-    message = re.sub(r"'(.*?)'", lambda found: found.group() if len(found.group(1)) < 3 else "something", message)
-    hint = ""
-    if "\t" in text.lines[line][: column + 1] if text.lines else False:
-        message, hint = "must not be indented with a tab", "YAML wants blanks"
-    elif "mapping values are not allowed" in message:
-        hint = "a text with ': ' in it needs quotes; or the line is indented too far"
-    elif "expected <block end>" in message or "expected key" in message or "expected ',' or" in message:
-        hint = "is a line above indented differently, or a bracket or quote not closed?"
-    elif "cannot start any token" in message:
-        hint = "a text that begins with @, ` or % needs quotes"
+    message, hint = _in_our_words(error, text.lines[line][: column + 1] if text.lines else "")
+    if message == UNCLOSED and error.context_mark:
+        line, column = error.context_mark.line, error.context_mark.column
     text.wrong(text.place(line, column), f"is not YAML: {message}", hint=hint)
+
+
+def _in_our_words(error: yaml.MarkedYAMLError, before: str) -> tuple[str, str]:
+    """The scanner's message without its jargon, and what is usually behind it."""
+    said, context = error.problem or "cannot be read", error.context or ""
+    if "\t" in before:
+        return "must not be indented with a tab", "YAML wants blanks"
+    if "quoted scalar" in context and "end of stream" in said:
+        return UNCLOSED, ""
+    if "mapping values are not allowed" in said:
+        return "has a ':' where none can be", "a text with ': ' in it needs quotes; or the line is indented too far"
+    if "cannot start any token" in said:
+        return "no text can begin like this", "a text that begins with @, ` or % needs quotes"
+    said = (
+        said.replace("did not find expected ", "")
+        .replace("<document start>", "the end")
+        .replace("<block end>", "the end")
+    )
+    if "flow" in context and error.context_mark:
+        mark = error.context_mark
+        return f"{said} is missing here; the bracket opens in line {mark.line + 1}, column {mark.column + 1}", ""
+    if said != error.problem:
+        said = "a key" if said == "key" else said
+        return f"{said} is missing here", "is a line above it indented differently?"
+    return said, ""
 
 
 class _Reading:
@@ -183,6 +199,8 @@ class _Reading:
             self.stack.append((node, None))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self.stack.pop()
+            if self.stack:
+                self.stack[-1] = (self.stack[-1][0], None)
 
     def _refuse_marks(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
@@ -220,7 +238,8 @@ class _Reading:
             if name not in parent.entries:
                 parent.entries[name] = Entry(key.place, node)
             self._hide(event, name)
-            self.stack[-1] = (parent, None)
+            if isinstance(node, Scalar):
+                self.stack[-1] = (parent, None)
 
     def _key(self, parent: Table, node: Node, event: yaml.Event) -> Scalar:
         if not isinstance(node, Scalar) or not isinstance(event, yaml.ScalarEvent):
@@ -233,7 +252,8 @@ class _Reading:
         if name in parent.entries:
             first = parent.entries[name].place
             shown = f"'{name}' " if len(name) <= 60 and not self._inside_secret() else ""
-            self._wrong(event, f"{shown}was given before, in line {first.line}, column {first.column}", "keep one")
+            before = f"was given before, in line {first.line}, column {first.column}"
+            self._wrong(event, f"{shown}{before}", "keep one")
         return Scalar(node.place, name)
 
     def _inside_secret(self) -> bool:
@@ -251,7 +271,7 @@ class _Reading:
 
     def _hide(self, event: yaml.Event, name: str = "") -> None:
         if isinstance(event, yaml.ScalarEvent) and (
-            is_secret(name) or self._inside_secret() or "PRIVATE KEY" in event.value
+            is_secret(name) or self._inside_secret() or holds_secret(str(event.value))
         ):
             place, end = self._place(event), event.end_mark
             self.text.mask.add(place.line, place.column - 1, end.line + 1 if end else len(self.text.lines))

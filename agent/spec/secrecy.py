@@ -22,6 +22,11 @@ def quote_is_open(value: str) -> bool:
     return value[1:].replace("\\" + value[:1], "").count(value[:1]) % 2 == 0
 
 
+def holds_secret(value: str) -> bool:
+    """Whether a text is a secret by its looks: a private key, or an address with a password."""
+    return "PRIVATE KEY" in value or re.search(r"://[^/\s]*@", value) is not None
+
+
 class Mask:
     """Where in a text the secrets stand. Lines count from 1, columns from 0."""
 
@@ -42,7 +47,7 @@ class Mask:
             if found := LINE.search(line):
                 self.add(number, found.end(), number)
                 self._guess_end(lines, number, line[found.end() :].strip())
-            elif "PRIVATE KEY" in line:
+            elif holds_secret(line):
                 self.add(number, 0, len(lines))
 
     def _guess_end(self, lines: list[str], number: int, value: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,6 +16,9 @@ from .tree import Keys
 
 SYNONYMS = {
     "ip": "address",
+    "token": "password",
+    "pass": "password",
+    "pw": "password",
     "bind": "address",
     "host": "address",
     "notebook_dir": "root_dir",
@@ -115,6 +119,8 @@ def meant(keys: Keys) -> str:
     wanted = name.replace("-", "_").lower()
     if near := nearest(wanted, fields):
         return f"did you mean '{near}'?"
+    if re.fullmatch(r"[A-Z]\w+\.\w+", name):
+        return "traits go under jupyter.settings"
     if SYNONYMS.get(wanted) in fields:
         return f"did you mean '{SYNONYMS[wanted]}'?"
     elsewhere = everywhere()
@@ -126,6 +132,6 @@ def meant(keys: Keys) -> str:
 
 def nearest(word: str, choices: list[str], cutoff: float = 0.7) -> str:
     """The choice that was probably meant; empty if none is close."""
-    exact = [choice for choice in choices if choice.lower() == word.lower()]
-    near = exact or difflib.get_close_matches(word.lower()[:100], choices, n=1, cutoff=cutoff)
-    return near[0] if near else ""
+    small = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower()[:100], small, n=1, cutoff=cutoff)
+    return small[near[0]] if near else ""

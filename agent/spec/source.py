@@ -115,7 +115,8 @@ def _with_places(findings: Iterable[Finding], tree: Node, texts: Sequence[Text])
         if finding.unknown and (text := by_name.get(place.file)):
             line = text.lines[place.line - 1] if place.line <= len(text.lines) else ""
             colon = line.find(":", place.column - 1 + len(str(finding.keys[-1])))
-            text.mask.add(place.line, colon + 1 if colon >= 0 else place.column - 1, place.line)
+            sayable = colon >= 0 and public(finding.keys) == finding.keys
+            text.mask.add(place.line, colon + 1 if sayable else place.column - 1, place.line)
         placed.append((finding, place))
     return [
         Problem(place, dotted(public(finding.keys)), finding.message, by_name[place.file].source(place), finding.hint)

@@ -20,8 +20,8 @@ from .sections.units import Unit
 from .sections.user import User
 
 SERVER_ENVIRONMENT = "jupyter"
-SERVER_PACKAGES = ("python >=3.10", "jupyterlab >=4", "notebook >=7", "ipykernel")
-"""What the environment holds that the agent adds for the server: both interfaces, so that either can be chosen."""
+SERVER_PACKAGES = ("python >=3.10", "jupyterlab >=4", "notebook >=7", "jupyter_server >=2.20", "ipykernel")
+"""What the environment holds that the agent adds for the server: both interfaces, and a server without known holes."""
 
 
 def _given(value: Any) -> Any:

@@ -30,5 +30,5 @@ class Agent(Section):
     @model_validator(mode="after")
     def _splay_within(self) -> Agent:
         if self.splay > self.interval:
-            raise refuse("has a splay that is longer than its interval", show=False)
+            raise refuse("must be at most the interval", at="splay")
         return self

@@ -35,8 +35,8 @@ def _match_spec(text: str) -> str:
     if not re.fullmatch(rf"([A-Za-z0-9._/-]+::)?{PACKAGE}{VERSION}(\[{BRACKET}(, ?{BRACKET})*\])?", text, re.ASCII):
         raise refuse("must be a conda match spec, such as 'numpy', 'numpy >=2,<3' or 'conda-forge::numpy=2.1'")
     rest = re.sub(r"\[.*", "", text.rpartition("::")[2])[len(package_name(text)) :]
-    if re.search(r"[<>=!~]\s*($|,|\|)", rest) or re.search(r"[<>]{2}|={3}|[,|]{2}", rest):
-        raise refuse("has a version that is not finished, or an operator that conda does not know", show=True)
+    if re.search(r"[<>=!~,|]\s*($|,|\|)", rest) or re.search(r"[<>]{2}|={3}|[,|]{2}", rest):
+        raise refuse("has a version that is not finished, or an operator that conda does not know")
     return text
 
 

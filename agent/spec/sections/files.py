@@ -78,16 +78,12 @@ class File(Section):
             what = "has none of them" if not given else f"has {' and '.join(given)}"
             raise refuse(f"must name exactly one of content, source, template, directory; it {what}", show=False)
         if self.variables and not self.template:
-            raise refuse("has variables, which go with 'template'", show=False)
+            raise refuse("go with 'template'", show=False, at="variables")
         if not self.directory and self.permissions & 0o7000:
-            raise refuse(
-                "has a mode with set-user-ID, set-group-ID or sticky bit, which only directories may have here",
-                show=False,
-            )
+            message = "has a set-user-ID, set-group-ID or sticky bit, which only directories may have here"
+            raise refuse(message, at="mode")
         if self.directory and self.permissions & 0o4000:
-            raise refuse("has a mode with the set-user-ID bit, which means nothing on a directory", show=False)
+            raise refuse("has the set-user-ID bit, which means nothing on a directory", at="mode")
         if self.permissions & 0o002 and not (self.directory and self.permissions & 0o1000):
-            raise refuse(
-                "has a mode that lets every account write to it", "a shared directory is 2775, or 1777", show=False
-            )
+            raise refuse("lets every account write to it", "a shared directory is 2775, or 1777", at="mode")
         return self

@@ -179,7 +179,7 @@ class Database(Section):
     @model_validator(mode="after")
     def _one_family(self) -> Database:
         if self.collation and self.collation != "binary" and not self.collation.startswith(f"{self.charset}_"):
-            raise refuse("has a collation that does not belong to its charset", show=False)
+            raise refuse("must belong to the charset", at="collation")
         return self
 
 
@@ -278,9 +278,9 @@ class Mysql(Section):
         if self.server == "external":
             if self.socket is None:
                 raise refuse("needs the socket of the external server, such as /run/mysqld/mysqld.sock", show=False)
-            own = sorted(self.model_fields_set & {"bind_address", "port", "settings"})
-            if own:
-                raise refuse(f"has {' and '.join(own)}, which the agent does not set on an external server", show=False)
+            for field in ("bind_address", "port", "settings"):
+                if field in self.model_fields_set:
+                    raise refuse("is not set by the agent on an external server", show=False, at=field)
         elif self.socket is not None:
-            raise refuse("has a socket, which goes with 'server: external'", show=False)
+            raise refuse("goes with 'server: external'", show=False, at="socket")
         return self

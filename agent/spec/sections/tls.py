@@ -99,26 +99,23 @@ class Tls(Section):
     def _fits_mode(self) -> Tls:
         if self.mode == "files" and not (self.certificate and self.key):
             raise refuse("needs certificate and key with 'mode: files'", show=False)
-        given = sorted(self.model_fields_set & {"certificate", "key"})
-        if self.mode != "files" and given:
-            raise refuse(f"has {' and '.join(given)}, which go with 'mode: files'", show=False)
-        made = self.model_fields_set & {"names", "addresses", "key_type", "key_bits", "lifetime", "renew_before"}
-        if self.mode == "files" and made:
-            raise refuse(
-                f"has {' and '.join(sorted(made))}, which describe a certificate that the agent makes; "
-                "with 'mode: files' it makes none",
-                show=False,
-            )
+        for field in ("certificate", "key"):
+            if self.mode != "files" and field in self.model_fields_set:
+                raise refuse("goes with 'mode: files'", show=False, at=field)
+        for field in ("names", "addresses", "key_type", "key_bits", "lifetime", "renew_before"):
+            if self.mode == "files" and field in self.model_fields_set:
+                message = "describes a certificate that the agent makes; with 'mode: files' it makes none"
+                raise refuse(message, show=False, at=field)
         return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Tls:
         if self.key_bits is not None and self.key_type != "rsa":
-            raise refuse("has key_bits, which go with 'key_type: rsa'", show=False)
+            raise refuse("goes with 'key_type: rsa'", show=False, at="key_bits")
         if self.valid_for > 825 * DAY:
-            raise refuse("has a lifetime over 825d, which browsers refuse", show=False)
+            raise refuse("must be at most 825d, or browsers refuse the certificate", at="lifetime")
         if self.renewed_before >= self.valid_for:
-            raise refuse("has a renew_before that is not shorter than its lifetime", show=False)
+            raise refuse("must be shorter than the lifetime", at="renew_before")
         if self.names == () and self.addresses == ():
             raise refuse("needs at least one name or address", show=False)
         return self

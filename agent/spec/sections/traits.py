@@ -62,9 +62,8 @@ def _refusal(message: str, hint: str = "") -> tuple[str, str]:
 
 
 def _truth(value: Any) -> Any:
-    return (
-        {"true": True, "false": False, 1: True, 0: False}.get(value, value) if isinstance(value, str | int) else value
-    )
+    words = {"true": True, "false": False, "1": True, "0": False}
+    return words.get(str(value).lower(), value) if isinstance(value, str | int) else value
 
 
 def refused_trait(trait: str, value: Any) -> tuple[str, str] | None:
@@ -76,7 +75,7 @@ def refused_trait(trait: str, value: Any) -> tuple[str, str] | None:
         return _refusal(f"is set by the agent: {FIXED[name]}")
     if owner == "NotebookApp":
         return _refusal(
-            "is a class of Jupyter before version 7; the server stops at a trait of it that it does not know",
+            "belongs to Jupyter before version 7; the server stops at a trait of it that it does not know",
             f"write ServerApp.{name}",
         )
     if name in CLASSES:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from ..base import Section, refuse
-from ..fields import AbsolutePath, GroupName, Line, NotebookName
+from ..fields import AbsolutePath, GroupName, NotebookName, one_line
 
 KEY_TYPES = (
     "ssh-ed25519",
@@ -26,7 +26,7 @@ KEY_TYPES = (
 def _public_key(text: str) -> str:
     if "PRIVATE KEY" in text:
         raise refuse("is a private key; the public one goes here, from the file that ends in .pub", show=False)
-    words = text.split()
+    words = one_line(text).split()
     if len(words) < 2 or words[0] not in KEY_TYPES:
         raise refuse("must be a public key as ssh-keygen writes it: 'ssh-ed25519 AAAA... comment'")
     try:
@@ -61,7 +61,7 @@ class User(Section):
         description="Supplementary groups, exactly these; missing ones are created. Left out: not managed.",
         examples=[["research", "video"]],
     )
-    authorized_keys: tuple[Annotated[Line, AfterValidator(_public_key)], ...] | None = Field(
+    authorized_keys: tuple[Annotated[str, AfterValidator(_public_key)], ...] | None = Field(
         default=None,
         description="Public SSH keys, exactly these. Left out: not managed.",
         examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJk2WmXU7AAbHs3bcf/dWkGGQNR9eAahYhlxPhyc2GVa alice@laptop"]],
