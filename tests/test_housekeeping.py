@@ -45,3 +45,11 @@ def test_no_module_has_grown_past_comfort() -> None:
     }
 
     assert long == {}
+
+
+def test_every_package_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    there = {".".join(path.parent.relative_to(TOP).parts) for path in (TOP / "agent").rglob("__init__.py")}
+
+    assert set(setup["options"]["packages"].split()) == there | {"agent.templates", "agent.units"}
