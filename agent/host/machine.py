@@ -76,7 +76,7 @@ class Host:
         self.looks = Looks()
         self.clock = Clock(self.looks)
         self.secrets = Secrets(self.paths.secrets, self.looks)
-        self.programs = Programs(self.paths.logs, self.secrets)
+        self.programs = Programs(self.paths.logs, self.secrets, self.progress.say)
         self.secrets.programs = self.programs
         self.accounts = Accounts(self.looks)
         self.files = Files(self.looks, self.accounts, self.secrets, self.programs)

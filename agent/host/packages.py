@@ -27,6 +27,8 @@ _DPKG = "/var/lib/dpkg"
 _LISTS = "/var/lib/apt/lists"
 _LOCKS = (f"{_DPKG}/lock-frontend", f"{_DPKG}/lock", f"{_LISTS}/lock", "/var/cache/apt/archives/lock")
 _RPM = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages")
+_LABEL = "packages"
+"""What progress is told under."""
 _LONGEST = 3600.0
 _FRESH = 86400.0
 _ENVIRONMENT = {"NEEDRESTART_SUSPEND": "1", "APT_LISTCHANGES_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1"}
@@ -130,6 +132,7 @@ class _Apt:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._updated = False
+        self._said = ""
 
     def install(self, names: tuple[str, ...]) -> None:
         self._heal()
@@ -166,7 +169,7 @@ class _Apt:
         return self._apt("install", *names, options=("--no-install-recommends", "--no-remove"))
 
     def _update(self, *, must: bool) -> None:
-        self._programs.say("reading the package lists")
+        self._say("reading the package lists")
         done = self._apt("update", options=("-o", "APT::Update::Error-Mode=any"))
         self._updated = True
         if must and done.status != 0:
@@ -177,17 +180,17 @@ class _Apt:
 
     def _heal(self) -> None:
         """Finishes what an interrupted dpkg left."""
-        _wait_for_locks(self._programs.say)
+        _wait_for_locks(self._say)
         with open(f"{_DPKG}/status", encoding="utf-8", errors="replace") as file:
             interrupted = is_interrupted(file.read())
         if interrupted or any(name.isdigit() for name in os.listdir(f"{_DPKG}/updates")):
-            self._programs.say("finishing what an interrupted dpkg left")
+            self._say("finishing what an interrupted dpkg left")
             self._run("dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
 
     def _apt(self, verb: str, *names: str, options: tuple[str, ...] = ()) -> Finished:
         deadline = time.monotonic() + PATIENCE
         while True:
-            _wait_for_locks(self._programs.say)
+            _wait_for_locks(self._say)
             done = self._run("apt-get", *_OPTIONS, *options, verb, *(("--", *names) if names else ()))
             if done.status == 0 or not _locked(done) or time.monotonic() > deadline:
                 return done
@@ -200,7 +203,12 @@ class _Apt:
 
     def _listen(self, line: str) -> None:
         if found := _STATUS.match(line):
-            self._programs.say(f"{float(found[2]):.0f} % {found[3]}")
+            self._say(f"{float(found[2]):.0f} % {found[3]}")
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._programs.say(_LABEL, text)
+        self._said = text
 
 
 class _Dnf:
@@ -208,6 +216,9 @@ class _Dnf:
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
+
+    def _say(self, line: str) -> None:
+        self._programs.say(_LABEL, line)
 
     def install(self, names: tuple[str, ...]) -> None:
         self._run("install", "--setopt=install_weak_deps=False", "--", *names)
@@ -223,7 +234,7 @@ class _Dnf:
 
     def _run(self, verb: str, *words: str) -> None:
         argv = ("dnf", "--assumeyes", "--quiet", verb, *words)
-        done = self._programs.run(argv, timeout=_LONGEST, on_line=self._programs.say, log_name="packages")
+        done = self._programs.run(argv, timeout=_LONGEST, on_line=self._say, log_name="packages")
         if done.status != 0:
             raise HostError(f"dnf {verb} {ended(done.status)}: {done.last_words()}")
 
@@ -245,12 +256,9 @@ def _lists_age() -> float:
 
 def _wait_for_locks(say: Callable[[str], None]) -> None:
     """Until nobody holds a lock of dpkg or apt. Raises TemporaryError, naming the holder, when that takes too long."""
-    deadline, told = time.monotonic() + PATIENCE, ""
+    deadline = time.monotonic() + PATIENCE
     while held := next((found for path in _LOCKS if (found := lock_holder(path))), None):
-        text = f"waiting for {'the package lists' if 'lists' in held[0] else 'dpkg'}, locked by {held[1]}"
-        if text != told:
-            say(text)
-            told = text
+        say(f"waiting for {'the package lists' if 'lists' in held[0] else 'dpkg'}, locked by {held[1]}")
         if time.monotonic() > deadline:
             raise TemporaryError(
                 f"{held[1]} has held {held[0]} for {PATIENCE} s",

@@ -62,13 +62,15 @@ class Finished:
 class Programs:
     """Starts programs in sessions of their own, with a fixed environment, and waits for them.
 
-    ``say`` is told, in the thread that performs a step, what a long program is doing; the default tells nobody.
+    ``say`` is told, from any thread, under which label a long program is doing what; the default tells nobody.
     """
 
-    def __init__(self, logs: str, secrets: Secrets | None = None) -> None:
+    def __init__(
+        self, logs: str, secrets: Secrets | None = None, say: Callable[[str, str], None] | None = None
+    ) -> None:
         self._logs = logs
         self._secrets = secrets
-        self.say: Callable[[str], None] = lambda _text: None
+        self.say = say or (lambda _label, _text: None)
 
     def run(
         self,
@@ -111,7 +113,7 @@ class Programs:
             user=step.user,
             environment=dict(step.environment),
             timeout=step.timeout,
-            on_line=self.say if step.label else None,
+            on_line=(lambda line: self.say(step.label, line)) if step.label else None,
             log_name="programs" if step.label else "",
         )
         if done.status not in step.accept:

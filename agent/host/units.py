@@ -172,6 +172,8 @@ class Units:
                 start, facts = self.started(name), self.show(name)
                 if start is not None:
                     self._note(name, start.before, facts.invocation)
+                if facts.active in ("failed", "activating"):  # the job counts as done once the process was forked
+                    raise HostError(f"{name} ended right after its start", hint=self._journal((name,), begun))
         elif step.verb == "reload":
             for name in step.names:
                 self._note(name, NEVER, self.show(name).invocation)
@@ -194,7 +196,8 @@ class Units:
         """The last lines of the units since then, without what looks like a secret."""
         if not names or not begun:
             return ""
-        argv = ["journalctl", "--no-pager", "--output=cat", "--lines=5", f"--since=@{int(begun)}"]
+        self._programs.run(["journalctl", "--sync"], timeout=20)
+        argv = ["journalctl", "--no-pager", "--output=cat", "--lines=5", f"--since=@{begun:.3f}"]
         done = self._programs.run([*argv, *(f"--unit={name}" for name in names)], timeout=20)
         lines = [line.strip() for line in done.output.splitlines() if line.strip() and not line.startswith("-- ")]
         said = " | ".join(_SECRET.sub(r"\1********", line)[:200] for line in lines)
