@@ -13,7 +13,9 @@ from .tree import Entry, Keys, Node, Scalar, Series, Table, dotted, plain
 
 
 def merge(first: Node, later: Node, problems: list[Problem], keys: Keys = ()) -> Node:
-    """``later`` laid over ``first``. A list that meets a table is a problem; neither is guessed into the other."""
+    """``later`` laid over ``first``. A list of names that meets a table stands for a table of these names."""
+    if isinstance(first, Table) != isinstance(later, Table):
+        first, later = _named(first), _named(later)
     if isinstance(first, Table) and isinstance(later, Table):
         entries = dict(first.entries)
         for key, entry in later.entries.items():
@@ -36,6 +38,13 @@ def merge(first: Node, later: Node, problems: list[Problem], keys: Keys = ()) ->
         )
     )
     return later
+
+
+def _named(node: Node) -> Node:
+    if isinstance(node, Series) and all(isinstance(member, Scalar) for member in node.members):
+        entries = {str(plain(member)): Entry(member.place, Scalar(member.place, None)) for member in node.members}
+        return Table(node.place, entries)
+    return node
 
 
 def _kind(node: Node) -> str:

@@ -16,7 +16,7 @@ import yaml
 
 from agent.errors import Place, Problem
 
-from .secrecy import Mask, holds_secret, is_secret
+from .secrecy import OWN, Mask, holds_secret, is_secret
 from .tree import Entry, Keys, Node, Plain, Scalar, Series, Table, dotted
 
 MAX_BYTES = 256 * 1024
@@ -249,6 +249,8 @@ class _Reading:
             self._stop(event, "must not merge (<<)", "drop-ins in spec.d merge")
         if not name:
             self._wrong(event, "must be a key; there is none before the colon")
+        if self._inside_secret() and name not in OWN:
+            self._mask(event)
         if name in parent.entries:
             first = parent.entries[name].place
             shown = f"'{name}' " if len(name) <= 60 and not self._inside_secret() else ""
@@ -273,8 +275,11 @@ class _Reading:
         if isinstance(event, yaml.ScalarEvent) and (
             is_secret(name) or self._inside_secret() or holds_secret(str(event.value))
         ):
-            place, end = self._place(event), event.end_mark
-            self.text.mask.add(place.line, place.column - 1, end.line + 1 if end else len(self.text.lines))
+            self._mask(event)
+
+    def _mask(self, event: yaml.Event) -> None:
+        place, end = self._place(event), event.end_mark
+        self.text.mask.add(place.line, place.column - 1, end.line + 1 if end else len(self.text.lines))
 
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark

@@ -9,6 +9,8 @@ WORD = (
     r"|(?:[\w.-]*[._-])?(?:secret|token|credential|hash|content|api_?key|private_?key)s?)"
 )
 SECRET = re.compile(WORD, re.IGNORECASE)
+OWN = {"file", "credential", "generate", "length", "hash"}
+"""Words of the spec's own below a secret; any other key there may be the secret, in the wrong place."""
 LINE = re.compile(rf"""(?<![\w.-]){WORD}["']?\s*:""", re.IGNORECASE)
 
 
