@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from .schema import json_schema
+from .schema import spec_schema
 from .schema import text as schema_text
 from .sections.traits import CLASSES, FIELDS, FIXED, FORBIDDEN
 
@@ -59,7 +59,7 @@ the hash that `jupyter server password` writes.
 
 def reference() -> str:
     """The whole page."""
-    schema = json_schema()
+    schema = spec_schema()
     parts = [INTRODUCTION]
     for name, field in schema["properties"].items():
         parts.append(f"## `{name}`\n")

@@ -29,7 +29,7 @@ class _Titles(GenerateJsonSchema):
         return False
 
 
-def json_schema() -> dict[str, Any]:
+def spec_schema() -> dict[str, Any]:
     """Draft 2020-12. Describes the shorthands too; what it cannot say (checks between fields) `agent validate` does."""
     made = Spec.model_json_schema(schema_generator=_Titles)
     made["title"] = "agent spec"
@@ -54,7 +54,7 @@ def _tidy(node: Any) -> Any:
 
 def text() -> str:
     """As `docs/spec.schema.json` holds it."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _spaced(title: str) -> str:

@@ -48,11 +48,11 @@ def test_an_example_follows_the_schema(path: Path) -> None:
     tree = read(Document(path.name, path.read_bytes())).tree
     assert tree is not None
 
-    assert list(unlike(plain(tree), schema.json_schema(), schema.json_schema())) == []
+    assert list(unlike(plain(tree), schema.spec_schema(), schema.spec_schema())) == []
 
 
 def test_the_schema_refuses_what_the_spec_refuses() -> None:
-    whole = schema.json_schema()
+    whole = schema.spec_schema()
 
     assert list(unlike({"jupiter": {}}, whole, whole)) == ["jupiter: unknown"]
     assert list(unlike({"jupyter": {"port": 0}}, whole, whole))
@@ -77,7 +77,7 @@ def test_the_committed_reference_is_current() -> None:
 
 def test_the_examples_in_the_descriptions_are_right() -> None:
     """Each is put where it belongs, in a spec of its own, by the schema."""
-    whole = schema.json_schema()
+    whole = schema.spec_schema()
     for name, definition in [("Spec", whole), *whole["$defs"].items()]:
         for field, described in definition.get("properties", {}).items():
             for example in described.get("examples", ()):
