@@ -164,7 +164,7 @@ def test_what_is_allowed_but_worth_saying_is_said() -> None:
 
 
 def models(model: type[BaseModel]) -> set[type[BaseModel]]:
-    from agent.spec.schema import json_schema  # the models that the schema knows are all there are
+    from agent.spec.schema import spec_schema  # the models that the schema knows are all there are
 
     names = set(spec_schema()["$defs"]) | {model.__name__}
     found, left = set(), [BaseModel]
