@@ -85,7 +85,9 @@ async def work(request: Request) -> dict[str, Any]:
             if not os.path.isdir(request.prefix):
                 return {}
             stack.enter_context(_locked(request.prefix))
-            return await _remove(request.prefix, Channels((), (), request.alias, request.cache))
+            result = await _remove(request.prefix, Channels((), (), request.alias, request.cache))
+            _forget_cache(request)
+            return result
         channels = Channels(request.channels, request.mirrors, request.alias, request.cache)
         if request.verb == "check":
             return {"unmet": _unmet(request, channels)}
@@ -252,6 +254,23 @@ async def _remove(prefix: str, channels: Channels) -> dict[str, Any]:
     if stays:
         _say(f"{stays} files that no package owns stay in {prefix}")
     return {"stays": stays}
+
+
+def _forget_cache(request: Request) -> None:
+    """With the last environment beside it goes what packages were unpacked for all of them."""
+    beside = os.path.dirname(request.prefix)
+    if not any(os.path.isdir(f"{beside}/{name}/conda-meta") for name in _names(beside)):
+        for name in _names(request.cache):
+            shutil.rmtree(f"{request.cache}/{name}", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.unlink(f"{request.cache}/{name}")
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager

@@ -328,6 +328,17 @@ def test_removal_leaves_no_directory_behind(worker: Worker) -> None:
     assert worker.run("remove") == {"result": {}}
 
 
+def test_the_package_cache_goes_with_the_last_environment(worker: Worker) -> None:
+    other = str(worker.prefix.with_name("other"))
+    worker.apply("toy-app")
+    worker.apply("toy-app", prefix=other)
+
+    worker.run("remove")
+    assert list((worker.home / "pkgs/pkgs").glob("toy-app-*"))
+    worker.run("remove", prefix=other)
+    assert not list((worker.home / "pkgs").iterdir())
+
+
 def test_removal_follows_no_link(worker: Worker) -> None:
     outside = worker.home / "outside"
     (outside / "__pycache__").mkdir(parents=True)
