@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from agent.workers.rattler_api import Channels
 
-LOCK_SECONDS = 900
+LOCK_SECONDS = 300
 """How long to wait for another worker in the same environment."""
 COMPILE_SECONDS = 900
 
