@@ -42,8 +42,8 @@ def replace(
     data: bytes,
     *,
     mode: int,
-    owner: int = 0,
-    group: int = 0,
+    owner: int | None = None,
+    group: int | None = None,
     below: int | None = None,
     check: Accept | None = None,
     parents: bool = False,
@@ -51,7 +51,7 @@ def replace(
     """Makes the file at ``path`` hold exactly ``data``: a reader sees the old or the new, whole, with its final access.
 
     Returns False, having touched nothing, when all that is so already. Once it returns, a power cut does not undo it.
-    ``owner`` and ``group`` are numbers; ``below`` is the uid of the account in whose home the path lies. ``check`` is
+    ``owner`` and ``group`` are numbers, None the agent's own; ``below`` is the uid of the account in whose home the path lies. ``check`` is
     called with the data before the file is replaced and may raise. ``parents`` makes missing directories as
     ``make_directory`` does. A link that stands at ``path`` is replaced, not followed. Raises HostError.
     """
@@ -59,7 +59,7 @@ def replace(
     try:
         descriptor = open_directory(directory, below=below, parents=parents)
         try:
-            access = (mode, owner, group)
+            access = (mode, os.geteuid() if owner is None else owner, os.getegid() if group is None else group)
             if _stands(descriptor, name, data, access):
                 return False
             if check is not None:

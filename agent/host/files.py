@@ -74,11 +74,12 @@ class Files:
         except OSError:
             self._looks.ask("file", path)  # nothing, or nothing that can be read as a file: the question says which
             return None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            self._looks.ask("file", path)
+            return None
         with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                self._looks.ask("file", path)
-                return None
             found = file.read(limit + 1)
         if len(found) > limit:
             raise HostError(f"{path} has more than {limit} bytes", hint="put a smaller file there")

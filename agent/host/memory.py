@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -49,5 +50,5 @@ class Memory:
             if step.value is None:
                 durable.remove(path)
                 return
-            durable.make_directory(self._directory, 0o700, 0, 0)
+            durable.make_directory(self._directory, 0o700, os.geteuid(), os.getegid())
             durable.replace(path, step.value.encode(), mode=0o600)

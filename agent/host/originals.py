@@ -42,7 +42,7 @@ class Originals:
                 "group": status.st_gid,
                 "path": step.path,
             }
-            durable.make_directory(self._directory, 0o700, 0, 0)
+            durable.make_directory(self._directory, 0o700, os.geteuid(), os.getegid())
             durable.replace(kept, json.dumps(access).encode() + b"\n" + content, mode=0o600)
 
     def put_back(self, step: PutBack) -> None:
