@@ -71,7 +71,7 @@ class Server:
         everywhere = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
         address = everywhere.get(self.jupyter.address, self.jupyter.address)
         certificate = Certificate(CERTIFICATE, self.tls.mode).certificate
-        return Probe(address, self.jupyter.port, self.jupyter.base_url, certificate, TOKEN)
+        return Probe(address, self.jupyter.port, self.jupyter.base_url, certificate, TOKEN, UNIT)
 
     def below_home(self, path: str) -> bool:
         return path == self.user.directory or path.startswith(f"{self.user.directory}/")
@@ -101,7 +101,7 @@ def expand_jupyter(spec: Spec, host: Host) -> Iterator[Resource]:
         idle=Idle(server.probe),
     )
     yield unit
-    yield Health("jupyter", UNIT, server.probe, timeout=60)
+    yield Health("jupyter", server.probe, timeout=60)
 
 
 def _notebooks(server: Server, account: tuple[Ref, ...]) -> Iterator[Notebooks]:
@@ -130,7 +130,9 @@ def _files(
     preflight = File(PREFLIGHT, render("jupyter_preflight.py.j2"))
     thin = File(NOTEBOOK_CONFIG, render("jupyter_notebook_config.py.j2"))
     openssl = File(OPENSSL, render("openssl.cnf.j2", ciphers=CIPHERS))
-    refs = {Ref("secret", TOKEN.at), Ref("certificate", CERTIFICATE), preflight.ref, thin.ref, openssl.ref}
+    # Jupyter's mark that old configuration was looked for: without it, a server whose account has an ~/.ipython tries to write one here
+    migrated = File(f"{DIRECTORY}/migrated", Content.of("Nothing is migrated into this directory.\n"))
+    refs = {Ref("secret", TOKEN.at), Ref("certificate", CERTIFICATE), preflight.ref, thin.ref, openssl.ref, migrated.ref}
     if isinstance(password, SecretRef):
         refs.add(Ref("password_hash", password.at))
     refs.add(Ref("notebooks", server.root_dir))
@@ -145,7 +147,7 @@ def _files(
         CONFIG, render_config(server, host, password), 0o640, "root", user, check=check, after=(*after, *sorted(refs))
     )
     unit = File(f"/etc/systemd/system/{UNIT}", render_unit(server))
-    yield from (preflight, thin, openssl, config, unit)
+    yield from (preflight, thin, openssl, migrated, config, unit)
     return (config.ref, thin.ref, openssl.ref, unit.ref)
 
 
