@@ -77,8 +77,8 @@ class Site:
 
 
 @pytest.fixture
-def site(boot: Boot, tmp_path: Path) -> Iterator[Site]:
-    channel = build(tmp_path / "channel", ("py311", "toy"))
+def site(request: pytest.FixtureRequest, boot: Boot, tmp_path: Path) -> Iterator[Site]:
+    channel = build(tmp_path / "channel", getattr(request, "param", ("py311", "toy")))
     machine = boot(agent_root())
     faults: dict[str, HTTPStatus] = {}
     listening = server(
@@ -194,20 +194,62 @@ def test_a_kernel_runs_in_its_environment_and_comes_back_when_it_is_deleted(site
     assert run(f"test -e {KERNEL}", check=False).status == 1
 
 
+def test_a_full_disk_costs_nobody_a_working_environment(site: Site) -> None:
+    run = site.machine.run
+    run("mkdir /opt/conda; mount -t tmpfs -o size=8m,mode=0755 conda /opt/conda")
+    site.declare("toy-app")
+    site.apply()
+    run("cat /dev/zero >/opt/conda/filler || true; truncate -s -500K /opt/conda/filler")
+    site.declare("toy-app", "toy-big")
+
+    said = site.apply(status=3)
+
+    assert "No space left on device" in said
+    assert "make room" in said
+    assert f"toy-app 2.0 in {PREFIX}" in run(f"{PREFIX}/bin/toy-app").stdout
+    run("rm /opt/conda/filler")
+    site.apply()
+    assert "toy-big" in site.versions()
+
+
+LANGUAGES = """
+user:
+  name: nb
+conda:
+  mirrors:
+    conda-forge: [{channel}]
+  environments:
+    analysis: {{packages: [python 3.11.*, ipykernel]}}
+    old: {{packages: [python 2.7.*, ipykernel]}}
+    stats: {{packages: [r-irkernel]}}
+"""
+
+
+@pytest.mark.parametrize("site", [("py311", "py27", "r")], indirect=True, ids=["all"])
+def test_every_language_has_its_kernel(site: Site) -> None:
+    site.write(LANGUAGES.format(channel=site.channel))
+    site.apply()
+    site.assert_as_wanted()
+
+    assert run_in_kernel(site, "import sys; print(sys.version_info[:2])") == "(3, 11)"
+    assert run_in_kernel(site, "import sys; print sys.version_info[:2]", "old") == "(2, 7)"
+    assert run_in_kernel(site, "cat(Sys.getenv('CONDA_PREFIX'))", "stats") == "/opt/conda/envs/stats"
+
+
 CLIENT = """
 import sys
 from jupyter_client.manager import start_new_kernel
-manager, client = start_new_kernel(kernel_name="analysis", startup_timeout=60)
+manager, client = start_new_kernel(kernel_name=sys.argv[1], startup_timeout=60)
 said = []
-client.execute_interactive(sys.argv[1], timeout=60, output_hook=lambda m: said.append(m["content"].get("text", "")))
+client.execute_interactive(sys.argv[2], timeout=60, output_hook=lambda m: said.append(m["content"].get("text", "")))
 client.stop_channels()
 manager.shutdown_kernel(now=True)
 print("".join(said).strip())
 """
 
 
-def run_in_kernel(site: Site, code: str) -> str:
+def run_in_kernel(site: Site, code: str, kernel: str = "analysis") -> str:
     """What code prints in the kernel, started by Jupyter's own client as the notebook account."""
     environment = "JUPYTER_PATH=/etc/agent/jupyter/share"
-    client = ["runuser", "-u", "nb", "--", "env", environment, f"{PREFIX}/bin/python", "-c", CLIENT, code]
+    client = ["runuser", "-u", "nb", "--", "env", environment, f"{PREFIX}/bin/python", "-c", CLIENT, kernel, code]
     return site.machine.run(client).stdout.strip()
