@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import time
@@ -373,12 +372,3 @@ def worker_command() -> list[str]:
     from tests.workers.conftest import PROGRAM
 
     return [sys.executable, "-I", "-c", PROGRAM]
-
-
-def test_the_worker_exits_without_a_crash(worker: Worker) -> None:
-    worker.apply("toy-lib")
-
-    for _ in range(20):
-        process = worker.start("check", packages=["toy-lib"])
-        worker.end(process)
-        assert process.returncode == 0, signal.Signals(-process.returncode)
