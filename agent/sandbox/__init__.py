@@ -3,7 +3,7 @@
 from agent.sandbox.machine import Machine, living, sweep
 from agent.sandbox.nspawn import Bind
 from agent.sandbox.result import Result
-from agent.sandbox.roots import Root, base_root, layer
+from agent.sandbox.roots import Root, base_root, kept, layer
 from agent.sandbox.sources import SUITES
 
-__all__ = ["SUITES", "Bind", "Machine", "Result", "Root", "base_root", "layer", "living", "sweep"]
+__all__ = ["SUITES", "Bind", "Machine", "Result", "Root", "base_root", "kept", "layer", "living", "sweep"]

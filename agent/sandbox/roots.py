@@ -128,6 +128,16 @@ def layer(
     return root
 
 
+def kept(lower: Root, name: str, digest: str, make: Callable[[Path], None]) -> Root:
+    """``lower`` and what ``make`` puts into an upper directory, as a root of its own. ``digest`` stands for what it puts there."""
+    key = _digest(lower.key, name, digest)
+    final = cache() / "roots" / f"{lower.suite}-{name}-{key[:12]}"
+    with _building(final) as build:
+        if build is not None:
+            make(build.upper)
+    return Root(lower.suite, (final, *lower.layers), key)
+
+
 def debs(suite: str) -> Path:
     """A layer that holds nothing but the packages downloaded so far, where apt looks for them."""
     path = cache() / f"debs-{suite}"

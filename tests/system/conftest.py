@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from agent.sandbox import Machine, Root, base_root, living, sweep
+from tests.system import roots
 
 _HERE = Path(__file__).parent
 _LOGS = pytest.StashKey[Path]()
@@ -66,3 +67,27 @@ def _logs(config: pytest.Config) -> Path:
         named = os.environ.get("AGENT_TEST_LOGS")
         config.stash[_LOGS] = Path(named) if named else Path(tempfile.mkdtemp(prefix="agent-test-logs-"))
     return config.stash[_LOGS]
+
+
+@pytest.fixture
+def bare(boot: Boot) -> Boot:
+    """``bare(suite="bookworm", **options) -> Machine``: the agent is installed, with a way out and the conda channel; nothing was applied."""
+
+    def bare(suite: str = "bookworm", **options: Any) -> Machine:
+        return boot(roots.bare_root(suite), network=True, binds=[roots.channel_bind()], **options)
+
+    return bare
+
+
+@pytest.fixture
+def applied(boot: Boot) -> Boot:
+    """``applied(suite="bookworm", spec=QUICKSTART, **options) -> Machine``: the spec was applied before the host was booted."""
+
+    def applied(suite: str = "bookworm", spec: str = roots.QUICKSTART, **options: Any) -> Machine:
+        root = roots.applied_root(suite, spec)
+        options = {"binds": [roots.channel_bind()], "prepare": roots.same_host(root), **options}
+        machine = boot(root, **options)
+        machine.wait_booted()
+        return machine
+
+    return applied
