@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError, Problem, SpecError
@@ -13,6 +13,7 @@ from agent.resource import Ref, Resource
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
+    from agent.spec.source import Examined
     from agent.spec.spec import Spec
 
 
@@ -73,8 +74,22 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
 def want(path: str, host: Host, *, trusted_only: bool = True) -> Wanted:
     """Loads, validates and expands the spec. Raises SpecError with every problem at once."""
     from agent.spec.expand import expand
-    from agent.spec.source import Document, load
+    from agent.spec.safety import exposed
+    from agent.spec.source import Document, examine
 
     files = documents(path, host, trusted_only=trusted_only)
-    spec = load([Document(name, content) for name, content in files])
-    return Wanted(spec, files, by_ref(expand(spec, host)))
+    examined = examine([Document(name, content) for name, content in files])
+    if examined.spec is None:
+        raise SpecError(examined.problems)
+    shown = [note for name, _ in files if (note := exposed(name, examined.spec)) is not None]
+    try:
+        resources = by_ref(expand(examined.spec, host))
+    except SpecError as error:
+        raise SpecError(tuple(_placed(problem, examined) for problem in error.problems)) from None
+    return Wanted(examined.spec, files, resources, (*examined.notes, *shown))
+
+
+def _placed(problem: Problem, examined: Examined) -> Problem:
+    """A problem that only showed when files beside the spec were read, with the place in the spec that names them."""
+    section, _, name = problem.field.partition(".")
+    return replace(problem, place=examined.place((section, name) if name else (section,)))

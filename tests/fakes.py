@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from agent.errors import HostError
-from agent.host.machine import Progress
 from agent.host.looks import Looks
+from agent.host.machine import Progress
 from agent.kinds import KINDS
-from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State, disruptive
-from agent.resource import Disruption
+from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, State, disruptive
 from agent.steps import Keep, PutBack, Remember, Step
 
 

@@ -35,11 +35,11 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "owner": lambda place: os.chown(place / "file", 12, -1),
     "deleted": lambda place: (place / "file").unlink(),
     "made": lambda place: (place / "new").write_text(""),
-    "replaced-by-a-link": lambda place: ((place / "file").unlink(), (place / "file").symlink_to("/etc/passwd")),
-    "replaced-by-a-directory": lambda place: ((place / "file").unlink(), (place / "file").mkdir()),
-    "replaced-by-a-fifo": lambda place: ((place / "file").unlink(), os.mkfifo(place / "file")),
+    "replaced-by-a-link": lambda place: os.system(f"ln -sf /etc/passwd {place}/file"),
+    "replaced-by-a-directory": lambda place: os.system(f"rm {place}/file; mkdir {place}/file"),
+    "replaced-by-a-fifo": lambda place: os.system(f"rm {place}/file; mkfifo {place}/file"),
     "hard-link": lambda place: os.link(place / "file", place / "other"),
-    "link-moved": lambda place: ((place / "link").unlink(), (place / "link").symlink_to("elsewhere")),
+    "link-moved": lambda place: os.system(f"ln -sfn elsewhere {place}/link"),
     "directory-gone": lambda place: place.rename(place.parent / "away"),
 }
 

@@ -53,7 +53,7 @@ def imported(path: Path, *, at_start: bool = False) -> set[str]:
             skipped.update(each for child in node.body for each in ast.walk(child))
         if at_start and isinstance(node, ast.FunctionDef):
             skipped.update(ast.walk(node))
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if node in skipped:
             continue

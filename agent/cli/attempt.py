@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.console import paint, say
-from agent.errors import AgentError, HostError, UsageError
+from agent.errors import AgentError, UsageError
 from agent.host.machine import Host
 from agent.wanted import Wanted, documents, drop_ins, want
 
@@ -33,9 +34,11 @@ def attempt(options: argparse.Namespace) -> int:
     path = os.path.abspath(options.spec)
     wanted = want(path, Host(), trusted_only=False)
     sweep()
-    say("Preparing a Debian root with the agent in it (kept for the next time)")
-    root = agent_root(options.suite)
-    with Machine(root, network=True, prepare=lambda top: _put_spec(top, path)) as machine, _mirrors(options.mirror, machine):
+    root = agent_root(options.suite, tell=say)
+    with (
+        Machine(root, network=True, prepare=lambda top: _put_spec(top, path)) as machine,
+        _mirrors(options.mirror, machine),
+    ):
         say(f"Booted {machine.name}; applying {options.spec}")
         status = _apply(machine)
         if status:
@@ -126,8 +129,9 @@ def _stay(machine: Machine) -> None:
     """Until the person has seen enough; offers a shell where there is a terminal."""
     if not sys.stdin.isatty():
         say("Running until it is stopped (SIGTERM).")
-        with contextlib.suppress(KeyboardInterrupt, HostError):
-            machine.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            while machine.running:
+                time.sleep(1)
         return
     while True:
         try:

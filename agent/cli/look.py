@@ -17,7 +17,8 @@ from agent.report import machine, text
 
 def validate(options: argparse.Namespace) -> int:
     """Says everything that is wrong with a spec. Needs no root and looks at nothing but the spec's files."""
-    from agent.wanted import documents, want
+    from agent.report.problems import format_problem
+    from agent.wanted import want
 
     host = Host()
     path = os.path.abspath(options.spec)
@@ -28,12 +29,14 @@ def validate(options: argparse.Namespace) -> int:
             raise
         print(json.dumps({"valid": False, "problems": [machine.problem(each) for each in error.problems]}, indent=1))
         return Exit.BAD_SPEC
+    notes = [machine.problem(each) for each in wanted.warnings]
     if options.json:
-        print(
-            json.dumps({"valid": True, "problems": [], "resources": [str(ref) for ref in wanted.resources]}, indent=1)
-        )
+        refs = [str(ref) for ref in wanted.resources]
+        print(json.dumps({"valid": True, "problems": [], "notes": notes, "resources": refs}, indent=1))
     elif not options.quiet:
-        count = len(documents(path, host, trusted_only=False)) - 1
+        for note in wanted.warnings:
+            print(f"note: {format_problem(note)}")
+        count = len(wanted.documents) - 1
         beside = f" with {count} drop-in{'s' if count != 1 else ''}" if count else ""
         print(f"{options.spec}{beside} is valid: {len(wanted.resources)} resources.")
     return Exit.OK

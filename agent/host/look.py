@@ -61,15 +61,15 @@ def answer_all(questions: list[Question]) -> list[Answer]:
         else:
             answers[index] = _OTHERS[what](*question[1:])
     if units:
-        from agent.host import bus
+        from agent.host.bus import unit_states
 
-        states = bus.unit_states([questions[index][1] for index in units])
+        states = unit_states([questions[index][1] for index in units])
         for index in units:
             answers[index] = states.get(questions[index][1])
     if rows:
-        from agent.host import sql
+        from agent.host.sql import digests as row_digests
 
-        digests = sql.digests([questions[index][1:] for index in rows])
+        digests = row_digests([questions[index][1:] for index in rows])
         for index, digest in zip(rows, digests, strict=True):
             answers[index] = digest
     return answers

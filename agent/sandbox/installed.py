@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import agent
@@ -41,15 +41,18 @@ def source_tree() -> Path:
     raise HostError("the source of this agent is not here", hint="run install.sh from a checkout again")
 
 
-def agent_root(suite: str = "bookworm", *, lower: Root | None = None) -> Root:
-    """A root in which install.sh has installed this agent."""
+def agent_root(
+    suite: str = "bookworm", *, lower: Root | None = None, tell: Callable[[str], None] = lambda _line: None
+) -> Root:
+    """A root in which install.sh has installed this agent. ``tell`` is called with a line when something is built."""
     top = source_tree()
     return layer(
-        lower or base_root(suite),
+        lower or base_root(suite, tell=tell),
         f"cp -a {INSIDE} /tmp/source; /tmp/source/install.sh; rm -rf /tmp/source",
         "agent",
         binds=[Bind(top, INSIDE)],
         digest=content_digest(top / name for name in PARTS),
+        tell=tell,
     )
 
 
