@@ -132,7 +132,14 @@ def _files(
     openssl = File(OPENSSL, render("openssl.cnf.j2", ciphers=CIPHERS))
     # Jupyter's mark that old configuration was looked for: without it, a server whose account has an ~/.ipython tries to write one here
     migrated = File(f"{DIRECTORY}/migrated", Content.of("Nothing is migrated into this directory.\n"))
-    refs = {Ref("secret", TOKEN.at), Ref("certificate", CERTIFICATE), preflight.ref, thin.ref, openssl.ref, migrated.ref}
+    refs = {
+        Ref("secret", TOKEN.at),
+        Ref("certificate", CERTIFICATE),
+        preflight.ref,
+        thin.ref,
+        openssl.ref,
+        migrated.ref,
+    }
     if isinstance(password, SecretRef):
         refs.add(Ref("password_hash", password.at))
     refs.add(Ref("notebooks", server.root_dir))

@@ -42,7 +42,7 @@ class ShownKernel:
 
 
 class Spec(Section):
-    """What the host should be. Every section is optional; `jupyter` brings `user`, `tls` and `conda` with it."""
+    """What the host should be. Every section is optional; `jupyter` brings `user`, `tls` and `conda` with it, `conda` brings `user`."""
 
     user: Annotated[User | None, BeforeValidator(_given)] = Field(
         default=None, description="The account that notebooks run as."
@@ -73,6 +73,8 @@ class Spec(Section):
     def _what_jupyter_needs(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("jupyter"), dict | Jupyter):
             return {"user": {}, "tls": {}, "conda": {}, **value}
+        if isinstance(value, dict) and isinstance(value.get("conda"), dict | Conda):
+            return {"user": {}, **value}
         return value
 
     def server_environment(self) -> tuple[str, Environment]:

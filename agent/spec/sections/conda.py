@@ -127,7 +127,7 @@ class Kernel(Section):
 
 
 class Environment(Section):
-    """One conda environment: these packages and what they need, nothing else."""
+    """One conda environment: these packages and what they need. What its owner adds by hand stays, as long as it does not contradict them."""
 
     packages: tuple[MatchSpec, ...] = Field(
         min_length=1,
