@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import Deferred, HostError
+from agent.host import look
 
 if TYPE_CHECKING:
     from agent.host.secrets import Secrets
@@ -69,13 +70,13 @@ class Probes:
         return None
 
     def wait(self, step: Await) -> None:
-        """Returns once the probe succeeds. Raises HostError with its last words after the step's timeout.
+        """Returns once the probe succeeds. Raises HostError with its last words after the step's timeout, or once the server has ended.
 
         For Idle: returns when no kernel computes, or none can be asked for; raises Deferred after the timeout.
         """
         end = time.monotonic() + step.timeout
         while (reason := self._reason(step.probe)) is not None:
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or _has_ended(step.probe):
                 raise reason
             time.sleep(PAUSE)
 
@@ -90,7 +91,7 @@ class Probes:
                 f"{kernels.busy} of {kernels.running} kernels compute; the restart waits until they are idle"
             )
         reason = self.once(probe)
-        hint = "journalctl -u jupyter.service has its own words"
+        hint = f"journalctl -u {probe.unit} has its own words"
         return None if reason is None else HostError(f"not healthy: {reason}", hint=hint)
 
     def kernels(self, probe: Probe) -> Kernels | None:
@@ -110,6 +111,16 @@ class Probes:
             return None
         states = [each.get("execution_state") for each in answer if isinstance(each, dict)]
         return Kernels(len(states), sum(state not in ("idle", "dead") for state in states))
+
+
+def _has_ended(probe: Probe | Idle) -> bool:
+    """Whether the service failed or waits for its next try, which would end as this one did."""
+    from agent.kinds.health import Idle
+
+    if isinstance(probe, Idle):
+        return False
+    answer = look.answer_all([("unit", probe.unit)])[0]
+    return answer is not None and ("failed" in answer or "auto-restart" in answer)
 
 
 class _Unhealthy(Exception):
@@ -165,4 +176,4 @@ def _get(connection: http.client.HTTPConnection, probe: Probe, path: str, token:
 
 def _words(error: Exception) -> str:
     """What went wrong, without numbers that mean nothing to a reader."""
-    return getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error) or type(error).__name__
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 @vocabulary
 @dataclass(frozen=True)
 class Probe:
-    """How to reach a Jupyter server. ``certificate`` is the path of the one it must present; ``token`` is the agent's own."""
+    """How to reach a Jupyter server. ``certificate`` is the path of the one it must present; ``token`` is the agent's own.
+
+    ``unit`` is its service: who waits for the server stops waiting when that has ended.
+    """
 
     address: str
     port: int
     base_url: str
     certificate: str
     token: SecretRef
+    unit: str
 
 
 @vocabulary
@@ -44,11 +48,10 @@ class HealthState(State):
 
 @dataclass(frozen=True)
 class Health(Resource):
-    """``unit`` is the service; ``timeout`` how many seconds it may take to answer after a start."""
+    """``timeout``: how many seconds it may take to answer after a start."""
 
     kind: ClassVar[str] = "health"
 
-    unit: str
     probe: Probe
     timeout: float = 30.0
     after: tuple[Ref, ...] = ()
@@ -59,9 +62,9 @@ class Health(Resource):
     def read(self, host: Host) -> HealthState:
         # asked although the probe reads it too: the questions alone must tell when to look again
         host.looks.ask("file", self.probe.certificate)
-        facts = host.units.show(self.unit)
+        facts = host.units.show(self.probe.unit)
         if facts is None or facts.active != "active":
-            raise NotYetReadable(f"{self.unit} is not running")
+            raise NotYetReadable(f"{self.probe.unit} is not running")
         reason = host.probes.once(self.probe)
         return HealthState(healthy=reason is None, reason=reason)
 
@@ -70,7 +73,7 @@ class Health(Resource):
             yield Await(self.probe, self.timeout)
 
     def needs(self) -> Iterator[Ref]:
-        yield Ref("unit", self.unit)
+        yield Ref("unit", self.probe.unit)
         yield from self.after
 
     def judges(self) -> bool:

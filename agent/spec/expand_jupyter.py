@@ -200,7 +200,7 @@ def render_unit(server: Server) -> Content:
     writable = [home, f"-{server.root}", *outside, *(f"-{path}" for path in jupyter.sandbox.writable)]
     return render(
         "jupyter.service.j2",
-        config=CONFIG,
+        configs=[CONFIG, NOTEBOOK_CONFIG],
         user=user.name,
         home=home,
         environment=environment(server),

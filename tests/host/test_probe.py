@@ -20,6 +20,7 @@ from agent.kinds.health import Idle, Probe
 from agent.steps import Await, SecretRef, StoreSecret
 
 TOKEN = SecretRef("stored", "token")
+UNIT = "there-is-no-such.service"
 
 
 class Answers:
@@ -90,7 +91,7 @@ def server(answers: Answers, certificate: Path, token: str | None) -> Iterator[i
 def once(answers: Answers, secrets: Secrets, tmp_path: Path, *, expected: str = "cert.pem") -> str | None:
     make(tmp_path / "cert.pem")
     with server(answers, tmp_path / "cert.pem", secrets.value(TOKEN)) as port:
-        return Probes(secrets).once(Probe("127.0.0.1", port, "/nb/", str(tmp_path / expected), TOKEN))
+        return Probes(secrets).once(Probe("127.0.0.1", port, "/nb/", str(tmp_path / expected), TOKEN, UNIT))
 
 
 def test_a_server_that_answers_as_it_should_is_healthy(answers: Answers, secrets: Secrets, tmp_path: Path) -> None:
@@ -127,20 +128,22 @@ def test_no_reason_ever_holds_the_token(answers: Answers, secrets: Secrets, tmp_
 
 def test_nobody_listening_is_said_plainly(secrets: Secrets, tmp_path: Path) -> None:
     make(tmp_path / "cert.pem")
-    said = Probes(secrets).once(Probe("127.0.0.1", 1, "/", str(tmp_path / "cert.pem"), TOKEN))
+    said = Probes(secrets).once(Probe("127.0.0.1", 1, "/", str(tmp_path / "cert.pem"), TOKEN, UNIT))
     assert said == "nothing answers at 127.0.0.1:1: Connection refused"
 
 
 def test_a_missing_certificate_or_token_is_said_plainly(secrets: Secrets, tmp_path: Path) -> None:
-    said = Probes(secrets).once(Probe("127.0.0.1", 1, "/", str(tmp_path / "none.pem"), TOKEN))
+    said = Probes(secrets).once(Probe("127.0.0.1", 1, "/", str(tmp_path / "none.pem"), TOKEN, UNIT))
     assert said is not None and "cannot be read: No such file" in said
-    said = Probes(secrets).once(Probe("127.0.0.1", 1, "/", str(tmp_path / "none.pem"), SecretRef("stored", "none")))
+    said = Probes(secrets).once(
+        Probe("127.0.0.1", 1, "/", str(tmp_path / "none.pem"), SecretRef("stored", "none"), UNIT)
+    )
     assert said is not None and "does not exist yet" in said
 
 
 def test_waiting_ends_with_the_last_words(secrets: Secrets, tmp_path: Path) -> None:
     make(tmp_path / "cert.pem")
-    probe = Probe("127.0.0.1", 1, "/", str(tmp_path / "cert.pem"), TOKEN)
+    probe = Probe("127.0.0.1", 1, "/", str(tmp_path / "cert.pem"), TOKEN, UNIT)
     with pytest.raises(HostError, match="not healthy: nothing answers"):
         Probes(secrets).wait(Await(probe, timeout=0.3))
 
@@ -150,7 +153,7 @@ def test_waiting_for_idle_kernels_is_put_off_and_ends_at_once_when_there_are_non
 ) -> None:
     make(tmp_path / "cert.pem")
     with server(answers, tmp_path / "cert.pem", secrets.value(TOKEN)) as port:
-        probe = Probe("127.0.0.1", port, "/nb/", str(tmp_path / "cert.pem"), TOKEN)
+        probe = Probe("127.0.0.1", port, "/nb/", str(tmp_path / "cert.pem"), TOKEN, UNIT)
         with pytest.raises(Deferred, match="2 of 4 kernels compute"):
             Probes(secrets).wait(Await(Idle(probe), timeout=0))
     Probes(secrets).wait(Await(Idle(probe), timeout=0))
@@ -159,5 +162,5 @@ def test_waiting_for_idle_kernels_is_put_off_and_ends_at_once_when_there_are_non
 def test_kernels_are_counted(answers: Answers, secrets: Secrets, tmp_path: Path) -> None:
     make(tmp_path / "cert.pem")
     with server(answers, tmp_path / "cert.pem", secrets.value(TOKEN)) as port:
-        found = Probes(secrets).kernels(Probe("127.0.0.1", port, "/nb/", str(tmp_path / "cert.pem"), TOKEN))
+        found = Probes(secrets).kernels(Probe("127.0.0.1", port, "/nb/", str(tmp_path / "cert.pem"), TOKEN, UNIT))
     assert found is not None and (found.running, found.busy) == (4, 2)
