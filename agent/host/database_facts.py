@@ -20,6 +20,7 @@ GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
 TABLE_GRANTS = (
     "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
 )
+SERVER_WIDE = "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.USER_PRIVILEGES ORDER BY 1, 2"
 LOCAL_INFILE = "SELECT @@GLOBAL.local_infile"
 IN_TEST_DATABASE = (
     "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test')"
@@ -28,6 +29,7 @@ IN_TEST_DATABASE = (
 )
 """How many things live in the database called test."""
 
+ALL = "ALL PRIVILEGES"
 GRANT_OPTION = "GRANT OPTION"
 
 TABLE_PRIVILEGES = frozenset(

@@ -29,12 +29,12 @@ class DatabaseUserState(State):
     """Whether the account logs in as it should, and by nothing else."""
 
     login: str
-    """``password`` or ``socket``; whatever else was set up is named as the server does."""
+    """``password`` or ``socket``; whatever else was set up is told as it is."""
     password_right: bool | None
     """Whether the wanted password is the one that it has; not managed where there is none."""
     require: str
-    server_wide: bool
-    """Whether it has privileges on everything (``*.*``), which nothing in a spec gives."""
+    server_wide: frozenset[str]
+    """Privileges on everything (``*.*``), which nothing in a spec gives."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,20 @@ class DatabaseUser(Resource):
 
     def desired(self) -> DatabaseUserState:
         if self.password is None:
-            return DatabaseUserState(SOCKET, None, self.require, server_wide=False)
-        return DatabaseUserState(PASSWORD, True, self.require, server_wide=False)
+            return DatabaseUserState(SOCKET, None, self.require, frozenset())
+        return DatabaseUserState(PASSWORD, True, self.require, frozenset())
 
     def read(self, host: Host) -> DatabaseUserState | None:
         databases = host.databases
         account = databases.accounts(self.socket).get((self.user, self.host.lower()))
         if account is None:
             return None
-        usual = {plugin: login for login, plugin in (_MARIADB if databases.mariadb(self.socket) else _MYSQL).items()}
+        plugins = _MARIADB if databases.mariadb(self.socket) else _MYSQL
+        login = {plugin: login for login, plugin in plugins.items()}.get(account.plugin, account.plugin)
+        if login == SOCKET and (other := account.ways[0][1].decode(errors="replace")) not in ("", self.user):
+            login = f"socket, as the system's {other}"
         right = None if self.password is None else databases.password_right(account, self.password)
-        return DatabaseUserState(usual.get(account.plugin, account.plugin), right, account.require, account.server_wide)
+        return DatabaseUserState(login, right, account.require, databases.server_wide(self.socket, account))
 
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is Action.DELETE:
@@ -83,8 +86,9 @@ class DatabaseUser(Resource):
             elif change.touches("require"):
                 yield self._sql(f"ALTER USER %s@%s {self._required}")
             if change.touches("server_wide"):
-                yield self._sql("REVOKE ALL PRIVILEGES ON *.* FROM %s@%s")
-                yield self._sql("REVOKE GRANT OPTION ON *.* FROM %s@%s")
+                # by name: MySQL takes REVOKE ALL PRIVILEGES ON *.* to mean the grants on databases too
+                listed = ", ".join(sorted(change.current.server_wide))
+                yield self._sql(f"REVOKE {listed} ON *.* FROM %s@%s")
 
     def _identified(self, verb: str) -> Sql:
         def statement(plugins: dict[str, str]) -> str:

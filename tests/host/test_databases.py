@@ -266,6 +266,26 @@ def test_every_way_to_log_in_of_an_account_is_seen(servers: Databases, library: 
     assert len(accounts) == 3
 
 
+def test_privileges_on_everything_are_named_where_there_are_any(servers: Databases, library: Library) -> None:
+    def account(user: str, server_wide: bool) -> facts.DatabaseAccount:
+        return facts.DatabaseAccount(user, "%", (("", b""),), "", server_wide)
+
+    library.answers[facts.SERVER_WIDE] = (
+        ("GRANTEE", "PRIVILEGE_TYPE", "IS_GRANTABLE"),
+        (
+            (b"'some'@'%'", b"BACKUP_ADMIN", b"NO"),
+            (b"'some'@'%'", b"CREATE USER", b"NO"),
+            (b"'some'@'%'", b"; DROP", b"NO"),
+            (b"'pass'@'%'", b"USAGE", b"YES"),
+        ),
+    )
+    assert servers.server_wide(SOCKET, account("none", False)) == frozenset()
+    assert facts.SERVER_WIDE not in library.said, "it is not asked for in vain"
+    assert servers.server_wide(SOCKET, account("some", True)) == {"BACKUP_ADMIN", "CREATE USER"}
+    assert servers.server_wide(SOCKET, account("pass", True)) == {"GRANT OPTION"}
+    assert servers.server_wide(SOCKET, account("unlisted", True)) == {"ALL PRIVILEGES"}
+
+
 def test_accounts_of_mysql_come_from_its_own_tables(servers: Databases, library: Library) -> None:
     library.version = "9.7.4"
     names = ("Host", "User", "Select_priv", "plugin", "authentication_string", "ssl_type")

@@ -29,6 +29,7 @@ def host(account: DatabaseAccount | None, *, right: bool = True, mariadb: bool =
             accounts=lambda _: accounts,
             password_right=lambda _, ref: right and ref == REF,
             mariadb=lambda _: mariadb,
+            server_wide=lambda _, each: frozenset(("SELECT", "GRANT OPTION") if each.server_wide else ()),
         )
     )
 
@@ -109,14 +110,19 @@ def test_what_a_connection_must_have_is_changed_alone(wanted: str, found: str, c
     assert update(user, current) == [Sql(SOCKET, f"ALTER USER %s@%s REQUIRE {clause}", WHO)]
 
 
-def test_privileges_on_everything_are_taken_away() -> None:
+def test_privileges_on_everything_are_taken_away_by_name() -> None:
     user = alice()
     current = user.read(host(account(server_wide=True)))
 
-    assert update(user, current) == [
-        Sql(SOCKET, "REVOKE ALL PRIVILEGES ON *.* FROM %s@%s", WHO),
-        Sql(SOCKET, "REVOKE GRANT OPTION ON *.* FROM %s@%s", WHO),
-    ]
+    assert update(user, current) == [Sql(SOCKET, "REVOKE GRANT OPTION, SELECT ON *.* FROM %s@%s", WHO)]
+
+
+@pytest.mark.parametrize(("kept", "wrong"), [(b"", False), (b"alice", False), (b"mallory", True)])
+def test_a_socket_that_lets_somebody_else_in_is_a_difference(kept: bytes, wrong: bool) -> None:
+    user = alice(password=None)
+    found = DatabaseAccount("alice", "localhost", (("unix_socket", kept),), "", server_wide=False)
+
+    assert bool(differences(user.desired(), user.read(host(found)))) is wrong
 
 
 def test_it_is_dropped() -> None:
