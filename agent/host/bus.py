@@ -61,8 +61,8 @@ def unit_states(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     return found  # type: ignore[return-value]
 
 
-def properties(names: Sequence[str], wanted: Sequence[str]) -> dict[str, dict[str, Value]]:
-    """These properties of each unit (of interface org.freedesktop.systemd1.Unit), in one exchange.
+def properties(names: Sequence[str], wanted: Sequence[str], interface: str = "Unit") -> dict[str, dict[str, Value]]:
+    """These properties of each unit, in one exchange; ``interface`` is one of those below org.freedesktop.systemd1.
 
     Text, numbers, booleans, bytes, and tuples of them; one that a unit does not have is left out. Empty when systemd does not answer.
     """
@@ -70,7 +70,7 @@ def properties(names: Sequence[str], wanted: Sequence[str]) -> dict[str, dict[st
     calls = []
     for name in asked:
         for each in wanted:
-            body = _pad(_string(f"{_SYSTEMD}.Unit"), 4) + _string(each)
+            body = _pad(_string(f"{_SYSTEMD}.{interface}"), 4) + _string(each)
             calls.append((unit_path(name), "org.freedesktop.DBus.Properties", "Get", "ss", body))
     try:
         replies = _exchange(calls)

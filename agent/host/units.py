@@ -24,6 +24,8 @@ NEVER = "-"
 """Stands for the invocation of a unit that never ran, or that is not known: it is no unit's."""
 
 _WANTED = ("UnitFileState", "InvocationID", "NeedDaemonReload", "FragmentPath")
+_SETTLED = 0.2
+"""Seconds after which a program that cannot be executed is known to have failed."""
 _STARTS = ("start", "restart", "try-restart")
 _READS_FILES = (*_STARTS, "reload", "enable")
 _SECRET = re.compile(r"((?:token|password|passwd|secret|key)\S*?\s*[=:]\s*)\S+", re.IGNORECASE)
@@ -168,6 +170,7 @@ class Units:
         self._systemctl(step.verb, step.names, step.timeout, begun)
         self.forget()
         if step.verb in _STARTS:
+            self._settle(step.names)
             for name in step.names:
                 start, facts = self.started(name), self.show(name)
                 if start is not None:
@@ -177,6 +180,12 @@ class Units:
         elif step.verb == "reload":
             for name in step.names:
                 self._note(name, NEVER, self.show(name).invocation)
+
+    def _settle(self, names: tuple[str, ...]) -> None:
+        """Gives services that count as started before their program runs the time to fail (systemd.service(5), Type=)."""
+        types = bus.properties([name for name in names if name.endswith(".service")], ("Type",), "Service")
+        if any(each.get("Type") in ("simple", "idle") for each in types.values()):
+            time.sleep(_SETTLED)
 
     def _systemctl(self, verb: str, names: tuple[str, ...], timeout: float, begun: float = 0.0) -> None:
         try:
