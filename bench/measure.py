@@ -30,7 +30,10 @@ def main() -> None:
     for _ in range(runs):
         for name, argv in COMMANDS.items():
             found[name].append(once(argv))
-    medians = {name: tuple(statistics.median(each) * 1000 for each in zip(*times, strict=True)) for name, times in found.items()}
+    medians = {
+        name: tuple(statistics.median(each) * 1000 for each in zip(*times, strict=True))
+        for name, times in found.items()
+    }
     bare, bash = medians["python3 -I -c pass"], medians["guards.sh (bash)"]
     print(f"{'':22}{'wall ms':>9}{'cpu ms':>9}{'wall/python':>13}{'wall/bash':>11}{'cpu/bash':>10}")
     for name, (wall, cpu) in medians.items():
