@@ -42,3 +42,4 @@ c.ServerApp.iopub_data_rate_limit = 10000000
 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 for name in ("OPENSSL_CONF", "TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR"):
     os.environ.pop(name, None)
+# whole: the server does not start without this line

@@ -32,3 +32,4 @@ c.ServerApp.cookie_secret_file = '/var/lib/jupyter/cookie_secret'
 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 for name in ("OPENSSL_CONF", "TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR"):
     os.environ.pop(name, None)
+# whole: the server does not start without this line
