@@ -23,8 +23,8 @@ class SecretRef:
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a text where a secret goes, quoted for the language around it: ``raw``, ``py`` (a Python literal) or ``cnf`` (an option file of
-    MySQL)."""
+    """A place in a text where a secret goes, quoted for the language around it: ``raw``, ``py`` (a Python literal), ``cnf`` (an option file of
+    MySQL) or ``line`` (the rest of a line, as it is)."""
 
     secret: SecretRef
     quoting: str = "raw"

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.errors import HostError
 from agent.host.files import quoted
 from agent.render import cnf, python, render, unit_argument, unit_item, unit_text
 from agent.resource import Resource
@@ -250,6 +251,13 @@ def test_the_client_s_option_file_is_read_as_it_was_meant() -> None:
     parser.read_string(written)
     assert parser["client"]["password"] == '"p\\\\w\\"d#;"'
     assert parser["client"]["socket"] == '"/run/x y.sock"'
+    assert parser["connector_python"]["password"] == 'p\\w"d#;', "to mysql-connector-python quotes are a part of it"
+
+
+@pytest.mark.parametrize("value", ["a\nb", " a", "a "])
+def test_a_secret_that_is_the_rest_of_a_line_can_hold_no_line_break_and_no_blank_at_its_ends(value: str) -> None:
+    with pytest.raises(HostError, match="blank at its beginning or end"):
+        quoted(value, Slot(SECRET, "line"))
 
 
 @pytest.mark.parametrize("name", ["plain", "full"])

@@ -183,13 +183,16 @@ def quoted(value: str, slot: Slot) -> str:
         return value
     if slot.quoting == "py":
         return repr(str(value))
-    if slot.quoting != "cnf":
-        raise ValueError(f"a slot is quoted raw, py or cnf, not {slot.quoting!r}")
-    if any(not each.isprintable() for each in value):
+    if slot.quoting not in ("cnf", "line"):
+        raise ValueError(f"a slot is quoted raw, py, cnf or line, not {slot.quoting!r}")
+    ends = slot.quoting == "line" and value != value.strip()
+    if ends or any(not each.isprintable() for each in value):
         raise HostError(
-            f"the secret at {slot.secret} has a line break or another control character in it",
-            hint="an option file of MySQL cannot hold that: choose another password",
+            f"the secret at {slot.secret} has a control character in it, or a blank at its beginning or end",
+            hint="an option file of MySQL cannot hold that for every client: choose another password",
         )
+    if slot.quoting == "line":
+        return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
