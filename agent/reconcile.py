@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent import plan
@@ -91,12 +91,17 @@ class Pass:
                 self.ledger.seen_right(resource, self.host)
                 self._end(resource, Result.UNCHANGED, started=started)
             else:
-                changes.append(change)
+                changes.append(replace(change, drift=change.drift and not self._caused(resource)))
         if not changes:
             return
         failure = self._perform(tuple(changes))
         for change in changes:
             self._verify(change, failure, started)
+
+    def _caused(self, resource: Resource) -> bool:
+        """Whether this is a look at a service that this pass has just changed, which needs its time to start."""
+        outcomes = (self.outcomes[ref] for ref in plan.behind(resource, self.desired))
+        return resource.judges() and any(outcome.result is Result.CHANGED for outcome in outcomes)
 
     def _obstacle(self, resource: Resource) -> str:
         if self.stopping.is_set():

@@ -155,3 +155,19 @@ def test_a_pass_that_is_stopped_begins_nothing_more(tmp_path: Path) -> None:
 
     assert [outcome.message for outcome in one.run()] == ["the pass was stopped"]
     assert host.performed == []
+
+
+def test_a_service_that_this_pass_restarted_has_not_drifted_while_it_starts(tmp_path: Path) -> None:
+    host = FakeHost()
+    health = Toy("health", "good", after=(ref("server"),), judge=True)
+    run([Toy("server", "1"), health], host, tmp_path)
+
+    host.table["health"] = "starting"
+    caused = run([Toy("server", "2"), health], host, tmp_path)["health"]
+    host.table["health"] = "bad"
+    by_itself = run([Toy("server", "2"), health], host, tmp_path)["health"]
+
+    assert caused.change is not None
+    assert not caused.change.drift
+    assert by_itself.change is not None
+    assert by_itself.change.drift
