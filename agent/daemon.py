@@ -3,190 +3,306 @@ of its own (`agent apply`), so that the daemon stays small, can be killed at any
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
 import select
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from agent import evidence, status
 from agent.errors import Exit
-from agent.wanted import drop_ins
+from agent.host import look
+from agent.specfiles import drop_ins, is_drop_in
 from agent.watch import Watch
 
-LOOK_EVERY = 10.0
-"""Seconds between looks at what gives no notice of its changes (units, databases)."""
-SETTLE = 0.2
-"""Seconds to wait after a change for the rest of it: editors write in several steps."""
-FIRST_RETRY = 5.0
-"""Seconds until the next try after a pass that failed; doubled each time, up to the interval."""
-INTERVAL, SPLAY = 600.0, 60.0
-"""Seconds between full passes until a spec was read that says otherwise."""
-PATIENCE = 3600.0
-"""Seconds a pass may wait for another one's lock."""
+if TYPE_CHECKING:
+    from agent.host.look import Answer, Question
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often and how long, in seconds."""
+
+    look: float = 10.0
+    """Between looks at what gives no notice of its changes (units, databases)."""
+    settle: float = 0.2
+    """After a change, for the rest of it: editors write in several steps."""
+    first_retry: float = 5.0
+    """Until the next try after a pass that failed; doubled each time, up to the interval."""
+    interval: float = 600.0
+    splay: float = 60.0
+    """Between full passes, until a pass has told what the spec says. Each host adds its own share of the splay."""
+    patience: float = 3600.0
+    """What a pass may wait for another one's lock."""
+    longest: float = 7200.0
+    """What a pass may take until it is told to end."""
+    grace: float = 60.0
+    """What it may take to end before it is killed."""
+    first_rest: float = 1.0
+    longest_rest: float = 60.0
+    """Between two repairs: doubled as long as something keeps undoing them, forgotten after as long without one."""
 
 
 @dataclass
-class Backoff:
-    """How long to wait after failures. Reset by success and by a new spec."""
+class Delay:
+    """A delay that doubles each time it is asked for."""
 
+    first: float
     longest: float
-    delay: float = 0.0
+    seconds: float = 0.0
 
-    def failed(self) -> float:
-        self.delay = min(self.longest, self.delay * 2 if self.delay else FIRST_RETRY)
-        return self.delay
+    def next(self) -> float:
+        self.seconds = min(self.longest, self.seconds * 2 or self.first)
+        return self.seconds
 
     def reset(self) -> None:
-        self.delay = 0.0
+        self.seconds = 0.0
 
 
-@dataclass
+class Agenda:
+    """Decides when a pass is due. Knows no clock and no host: it is told the moment (monotonic seconds), the spec as it is, and how passes end."""
+
+    def __init__(self, pace: Pace, *, share: float = 0.0) -> None:
+        self._pace = pace
+        self._share = share
+        self._spec: object = None
+        self._full_at = 0.0
+        self._retry_at: float | None = None
+        self._retry = Delay(pace.first_retry, pace.interval)
+        self._rest = Delay(pace.first_rest, pace.longest_rest)
+        self._rested_at = 0.0
+        self._ended_at = 0.0
+        self._stuck = False
+        """The spec is bad or was rolled back: only another one can help."""
+
+    def due(self, now: float, spec: object) -> str:
+        """Why a pass is due whatever the host is like; empty when none is."""
+        if spec != self._spec:
+            return "the spec has changed" if self._spec is not None else "the first since the start"
+        if now >= self._full_at:
+            return "time for a full one"
+        if self._retry_at is not None and now >= self._retry_at:
+            return "trying again"
+        return ""
+
+    def may_repair(self, now: float) -> bool:
+        """Whether a difference on the host is a reason for a pass."""
+        return not self._stuck and self._retry_at is None and now >= self._rested_at
+
+    def was_right(self, now: float) -> None:
+        """A look found the host as wanted."""
+        if now - self._ended_at > self._pace.longest_rest:
+            self._rest.reset()
+
+    def soon(self) -> None:
+        """A full pass is due at once."""
+        self._full_at = 0.0
+
+    def ended(
+        self, now: float, spec: object, exit_status: int, *, repaired: bool, conclusive: bool, interval: float, splay: float
+    ) -> None:  # fmt: skip
+        """A pass has ended. ``spec`` is what it was before that; ``repaired``: the pass was made for a difference on the host; ``conclusive``: it left
+        evidence, so that looks can tell whether the host still is as wanted."""
+        if spec != self._spec:
+            self._retry.reset()
+        self._spec = spec
+        self._ended_at = now
+        self._full_at = now + interval + self._share * splay
+        self._retry.longest = interval
+        self._stuck = exit_status in (Exit.BAD_SPEC, Exit.ROLLED_BACK)
+        self._retry_at = None
+        if exit_status == Exit.OK and conclusive:
+            self._retry.reset()
+        elif not self._stuck:
+            self._retry_at = now + self._retry.next()
+        if repaired:
+            self._rested_at = now + self._rest.next()
+
+    def next(self, now: float) -> float:
+        """The moment of the next look at the latest."""
+        moments = [now + self._pace.look, self._full_at]
+        if self._retry_at is not None:
+            moments.append(self._retry_at)
+        if self._rested_at > now:
+            moments.append(self._rested_at)
+        return min(moments)
+
+
 class Daemon:
-    """Passes for ever, until SIGTERM or SIGINT. The interval between full passes is the spec's, as the last pass wrote it into the status."""
+    """Passes for ever, until SIGTERM or SIGINT; SIGHUP asks for one at once. ``command`` makes a pass: `agent apply` by default.
 
-    spec: str
-    state: str
-    _stopping: bool = False
-    _pending: bool = False
-    _waiting_for_spec: bool = False
-    """The spec is bad or was rolled back: only another one can help."""
-    _child: subprocess.Popen[bytes] | None = None
-    _spec_seen: str = ""
-    _watch: Watch = field(default_factory=Watch)
+    systemd's watchdog hears of every turn that was completed.
+    """
+
+    def __init__(self, spec: str, state: str, *, pace: Pace | None = None, command: Sequence[str] = ()) -> None:
+        self._spec, self._state = spec, state
+        self._pace = pace or Pace(look=_heartbeat(Pace.look))
+        wait = f"--lock-timeout={self._pace.patience:.0f}"
+        self._command = command or (sys.executable, "-I", "-m", "agent", "apply", spec, "--yes", wait)
+        self._agenda = Agenda(self._pace, share=_share())
+        self._watch = Watch()
+        self._stopping = False
+        self._asked = False
+        self._said = ""
 
     def run(self) -> int:
-        """Returns an exit status when told to stop; a pass that is under way finishes the step it is at."""
-        self._backoff = Backoff(INTERVAL)
+        """Returns an exit status when told to stop; a pass that is under way finishes the resources it is at."""
+        self._readable, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
-        signal.signal(signal.SIGHUP, lambda *_: self._wake())
-        self._readable, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._wakeup)
-        self._watch.arm(self._spec_questions())
+        signal.signal(signal.SIGHUP, lambda *_: self._ask())
         notify("READY=1")
-        self._next_full = time.monotonic()  # the first pass, now
-        self._retry_at: float | None = None
         while not self._stopping:
             self._turn()
+            notify("WATCHDOG=1")
         notify("STOPPING=1")
         return Exit.OK
 
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _ask(self) -> None:
+        self._asked = True
+
     def _turn(self) -> None:
-        """One turn of the loop. The watchdog is told that one was completed, whatever it found."""
+        """A look, and a pass if one is due. After a pass the next turn looks at once: at what changed meanwhile."""
+        if self._asked:
+            self._asked = False
+            self._agenda.soon()
+        found = evidence.load(f"{self._state}/evidence", self._spec)
+        self._watch.arm(
+            [*self._places(), *(found.questions if found else ())]
+        )  # before looking: then nothing is missed
+        spec = self._spec_files()
+        if spec is None:
+            self._tell(f"waiting for a spec at {self._spec}")
+            self._sleep()
+            return
         now = time.monotonic()
-        spec = self._spec_digest()
-        if spec != self._spec_seen or now >= self._next_full or (self._retry_at is not None and now >= self._retry_at):
-            if spec != self._spec_seen:
-                self._backoff.reset()
-            self._spec_seen = spec
-            self._pass()
-        elif self._retry_at is None and not self._waiting_for_spec and not self._as_wanted():
-            self._pass()
-        notify("WATCHDOG=1")
-        self._sleep()
+        why = self._agenda.due(now, spec)
+        difference = self._difference(found) if not why and self._agenda.may_repair(now) else ""
+        if why or difference:
+            self._pass(why or difference, spec, repaired=bool(difference))
+        else:
+            self._agenda.was_right(now)
+            self._sleep()
 
     def _sleep(self) -> None:
         """Until something happens, or until it is time for the next look."""
-        moments = [time.monotonic() + LOOK_EVERY, self._next_full] + (
-            [self._retry_at] if self._retry_at is not None else []
-        )
+        now = time.monotonic()
+        until = self._agenda.next(now)
         poll = select.poll()
         poll.register(self._watch.fileno(), select.POLLIN)
         poll.register(self._readable, select.POLLIN)
-        until = min(moments)
-        while not self._stopping:
-            left = until - time.monotonic()
-            if left <= 0:
-                return
+        while not (self._stopping or self._asked) and (left := until - time.monotonic()) > 0:
             ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
             if self._readable in ready:
                 os.read(self._readable, 4096)
-                if self._pending:
-                    self._pending = False
-                    self._next_full = 0.0
-                    return
             if self._watch.fileno() in ready and self._watch.drain():
-                time.sleep(SETTLE)
+                time.sleep(self._pace.settle)
                 self._watch.drain()
                 return
 
-    def _as_wanted(self) -> bool:
-        found = evidence.load(f"{self.state}/evidence", self.spec)
-        return found is not None and found.holds()
+    def _difference(self, found: evidence.Evidence | None) -> str:
+        """What is not as the last good pass saw it; empty when nothing is."""
+        if found is None:
+            return "the last one found something not as wanted"
+        try:
+            answers = look.answer_all(found.questions)
+        except OSError as error:
+            return f"cannot look: {error}"
+        for question, answer, seen in zip(found.questions, answers, found.answers, strict=True):
+            if answer != seen:
+                return f"{' '.join(str(word) for word in question[:2])} is not as it was"
+        return ""
 
-    def _pass(self) -> None:
-        """One full pass in a process of its own; decides when to look again."""
-        notify("STATUS=making a pass")
+    def _pass(self, why: str, spec: tuple[Answer, ...], *, repaired: bool) -> None:
+        """One full pass in a process of its own."""
+        print(f"making a pass: {why}", file=sys.stderr, flush=True)
+        self._tell(f"making a pass: {why}")
         exit_status = self._apply()
         if self._stopping:
             return
-        found = evidence.load(f"{self.state}/evidence", self.spec)
-        self._watch.arm([*self._spec_questions(), *(found.questions if found else ())])
-        document = status.load(f"{self.state}/status.json") or {}
-        now = time.monotonic()
-        share = random.Random(_machine()).random()  # noqa: S311  # the same on each run, another on each host
-        self._backoff.longest = float(document.get("interval", INTERVAL))
-        self._next_full = now + self._backoff.longest + share * float(document.get("splay", SPLAY))
-        self._retry_at = None
-        self._waiting_for_spec = exit_status in (Exit.BAD_SPEC, Exit.ROLLED_BACK)
-        if exit_status == Exit.OK:
-            self._backoff.reset()
-        elif not self._waiting_for_spec:
-            self._retry_at = now + self._backoff.failed()
-        notify(f"STATUS={_summary(document, exit_status)}")
+        document = status.load(f"{self._state}/status.json") or {}
+        self._agenda.ended(
+            time.monotonic(),
+            spec,
+            exit_status,
+            repaired=repaired,
+            conclusive=os.path.exists(f"{self._state}/evidence"),
+            interval=float(document.get("interval", self._pace.interval)),
+            splay=float(document.get("splay", self._pace.splay)),
+        )
+        self._tell(summary(document, exit_status))
 
     def _apply(self) -> int:
-        words = [sys.executable, "-I", "-m", "agent", "apply", self.spec, "--yes", f"--lock-timeout={PATIENCE:.0f}"]
-        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL, close_fds=True)
-        try:
-            while True:
-                try:
-                    return self._child.wait(timeout=LOOK_EVERY)
-                except subprocess.TimeoutExpired:
-                    notify("WATCHDOG=1")
-        finally:
-            self._child = None
-
-    def _spec_questions(self) -> list[tuple[str, str]]:
-        return [("file", self.spec), ("names", drop_ins(self.spec))]
-
-    def _spec_digest(self) -> str:
-        """Of the spec's files as they are; what cannot be read counts as empty, the pass will say why."""
-        whole = hashlib.blake2b(digest_size=16)
-        directory = drop_ins(self.spec)
-        try:
-            beside = [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
-        except OSError:
-            beside = []
-        for path in [self.spec, *beside]:
+        """Runs the command to its end and returns its exit status; tells it to end when the daemon is, or when it takes too long."""
+        surroundings = {name: value for name, value in os.environ.items() if name not in _OURS}
+        with subprocess.Popen(self._command, stdin=subprocess.DEVNULL, env=surroundings) as child:
+            ended = os.pidfd_open(child.pid)
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            poll.register(self._readable, select.POLLIN)
+            limit, told = time.monotonic() + self._pace.longest, False
             try:
-                with open(path, "rb") as file:
-                    content = file.read(1 << 20)
-            except OSError:
-                content = b""
-            whole.update(f"{path}:{len(content)}:".encode() + content)
-        return whole.hexdigest()
+                while child.poll() is None:
+                    late = time.monotonic() >= limit
+                    if late and told:
+                        child.kill()
+                    elif late or (self._stopping and not told):
+                        child.terminate()
+                        limit, told = time.monotonic() + self._pace.grace, True
+                    left = max(0.0, limit - time.monotonic())
+                    if any(
+                        descriptor == self._readable for descriptor, _ in poll.poll(min(left, self._pace.look) * 1000)
+                    ):
+                        os.read(self._readable, 4096)
+                    notify("WATCHDOG=1")
+            finally:
+                os.close(ended)
+            return child.returncode
 
-    def _stop(self) -> None:
-        self._stopping = True
-        if self._child is not None:
-            self._child.terminate()
+    def _places(self) -> list[Question]:
+        return [("file", self._spec), ("names", drop_ins(self._spec))]
 
-    def _wake(self) -> None:
-        self._pending = True
+    def _spec_files(self) -> tuple[Answer, ...] | None:
+        """What the spec's files are now; None when there is no spec. What cannot be read counts as empty: the pass will say why."""
+        directory = drop_ins(self._spec)
+        if not os.path.lexists(self._spec):
+            return None
+        names = [name for name in _answer(("names", directory)) or () if is_drop_in(name)]
+        return tuple(
+            (path, _answer(("file", path))) for path in (self._spec, *(f"{directory}/{name}" for name in names))
+        )
+
+    def _tell(self, text: str) -> None:
+        """Says in `systemctl status` what the daemon is at."""
+        if text != self._said:
+            notify(f"STATUS={' '.join(text.split())[:400]}")
+        self._said = text
 
 
-def _summary(document: dict[str, Any], exit_status: int) -> str:
+def _answer(question: Question) -> Answer:
+    try:
+        return look.answer_all([question])[0]
+    except OSError:
+        return None
+
+
+def summary(document: dict[str, Any], exit_status: int) -> str:
+    """The last pass in a line: the first condition that does not hold."""
     for condition in document.get("conditions", ()):
         if not condition.get("status"):
-            return f"{condition.get('type')}: {condition.get('reason')}: {condition.get('message')}"[:400]
+            return f"{condition.get('type')}: {condition.get('reason')}: {condition.get('message')}"
     return "as wanted" if exit_status == Exit.OK else f"the last pass ended with status {exit_status}"
+
+
+_OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 def notify(text: str) -> None:
@@ -197,9 +313,16 @@ def notify(text: str) -> None:
         daemon.notify(text)
 
 
-def _machine() -> str:
+def _heartbeat(longest: float) -> float:
+    """Seconds between signs of life: well within what systemd's watchdog wants (sd_watchdog_enabled(3))."""
+    wanted = os.environ.get("WATCHDOG_USEC", "")
+    return min(longest, int(wanted) / 3_000_000) if wanted.isdigit() else longest
+
+
+def _share() -> float:
+    """A number between 0 and 1: the same on each run, another on each host (machine-id(5) is random)."""
     try:
         with open("/etc/machine-id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+            return int(file.read(8), 16) / 0xFFFFFFFF
+    except (OSError, ValueError):
+        return 0.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AgentError, Problem, SpecError
 from agent.plan import by_ref
 from agent.resource import Ref, Resource
+from agent.specfiles import drop_ins, is_drop_in
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -40,11 +41,6 @@ def digest(documents: tuple[tuple[str, bytes], ...]) -> str:
     return whole.hexdigest()
 
 
-def drop_ins(path: str) -> str:
-    """The directory of a spec's drop-ins: ``/etc/agent/spec.d`` for ``/etc/agent/spec.yaml``."""
-    return f"{path.removesuffix('.yaml').removesuffix('.yml')}.d"
-
-
 def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, bytes], ...]:
     """The spec's file and its drop-ins in name order.
 
@@ -56,10 +52,7 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
     found = []
     directory = drop_ins(path)
     names = host.looks.ask("names", directory) or ()
-    for each in [
-        path,
-        *(f"{directory}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."),
-    ]:
+    for each in [path, *(f"{directory}/{name}" for name in names if is_drop_in(name))]:
         if trusted_only and (problem := unsafe(each)) is not None:
             raise SpecError((problem,))
         content = host.files.content(each)

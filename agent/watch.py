@@ -16,7 +16,7 @@ _MASK = (
 class Watch:
     """Watches files by their directories, because editors and agents replace files instead of writing to them.
 
-    ``fileno`` is for poll. Directories that are not there are watched through the nearest one above that is.
+    ``fileno`` is for poll. What is in a directory that is not there is watched through the nearest one above that is.
     """
 
     def __init__(self) -> None:
@@ -28,26 +28,28 @@ class Watch:
         return int(self._inotify.fileno())
 
     def arm(self, questions: Iterable[tuple[Any, ...]]) -> None:
-        """Watches what these questions ask about, and nothing else. Arm before looking: then nothing is missed."""
+        """Watches what these questions ask about, and nothing else. To be done before looking, each time: a directory may be another one by now."""
         wanted: dict[str, set[str] | None] = {}
-        for question in questions:
-            if question[0] in ("file", "stamp"):
-                directory, _, name = question[1].rpartition("/")
+        for what, *words in questions:
+            if what in ("file", "stamp"):
+                directory, _, name = words[0].rpartition("/")
                 _want(wanted, directory or "/", name)
-            elif question[0] in ("names", "stamps"):
-                _want(wanted, question[1], None)
-        for descriptor in self._names:
+            if what in ("names", "stamps") or (what == "stamp" and os.path.isdir(words[0])):
+                _want(wanted, words[0], None)
+        armed: dict[int, set[str] | None] = {}
+        for directory, names in wanted.items():
+            try:
+                descriptor = self._inotify.add_watch(directory, _MASK | flags.ONLYDIR)  # the same one if it is watched
+            except OSError:  # went away, or the limit of watches is reached: the periodic look remains
+                continue
+            others = armed.get(descriptor, set())  # two paths may lead to one directory
+            armed[descriptor] = None if names is None or others is None else names | others
+        for descriptor in self._names.keys() - armed.keys():
             try:
                 self._inotify.rm_watch(descriptor)
             except OSError:  # the directory is gone, and its watch with it
                 pass
-        self._names = {}
-        for directory, names in wanted.items():
-            try:
-                self._names[self._inotify.add_watch(directory, _MASK | flags.ONLYDIR)] = names
-            except OSError:  # went away, or the limit of watches is reached: the periodic look remains
-                continue
-        self.drain()
+        self._names = armed
 
     def drain(self) -> bool:
         """Reads what has happened; whether any of it matters. An overflow matters."""
@@ -57,10 +59,11 @@ class Watch:
                 matters = True
             elif event.wd in self._names:
                 names = self._names[event.wd]
-                matters |= (
-                    names is None or event.name in names or bool(event.mask & (flags.DELETE_SELF | flags.MOVE_SELF))
-                )
+                matters |= names is None or event.name in names or bool(event.mask & _GONE)
         return matters
+
+
+_GONE = flags.DELETE_SELF | flags.MOVE_SELF | flags.IGNORED | flags.UNMOUNT
 
 
 def _want(wanted: dict[str, set[str] | None], directory: str, name: str | None) -> None:

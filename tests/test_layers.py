@@ -11,13 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "agent"
 LAYERS = [
-    ["errors"],
+    ["errors", "specfiles"],
     ["resource", "steps", "records"],
     ["host"],
     ["kinds"],
     ["ledger", "plan"],
     ["reconcile", "evidence", "status", "lock"],
-    ["generations"],
+    ["generations", "rollback"],
     ["render"],
     ["spec"],
     ["wanted"],

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from agent.cli.console import paint, say
 from agent.errors import AgentError, UsageError
 from agent.host.machine import Host
-from agent.wanted import Wanted, documents, drop_ins, want
+from agent.specfiles import drop_ins
+from agent.wanted import Wanted, documents, want
 
 if TYPE_CHECKING:
     from agent.sandbox import Machine

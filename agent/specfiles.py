@@ -1,0 +1,13 @@
+"""Which files make up a spec. Imports nothing, for the daemon's sake."""
+
+from __future__ import annotations
+
+
+def drop_ins(path: str) -> str:
+    """The directory of a spec's drop-ins: ``/etc/agent/spec.d`` for ``/etc/agent/spec.yaml``."""
+    return f"{path.removesuffix('.yaml').removesuffix('.yml')}.d"
+
+
+def is_drop_in(name: str) -> bool:
+    """Whether a file of that name in the directory counts: what editors put beside it does not."""
+    return name.endswith((".yaml", ".yml")) and name[0] != "."
