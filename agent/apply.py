@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent import evidence, plan, status
+from agent import evidence, plan, rollback, status
 from agent.errors import Exit, SpecError
-from agent.generations import Generation, Generations
+from agent.generations import Generations
 from agent.host import durable
 from agent.host.machine import Host
 from agent.ledger import Ledger
 from agent.lock import locked
 from agent.reconcile import Pass, remove
-from agent.resource import Action, Change, Outcome, Ref, Resource, Result
+from agent.resource import Outcome, Ref, Resource, Result
 from agent.wanted import Wanted, want
 
 if TYPE_CHECKING:
@@ -45,14 +45,18 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     orphans: tuple[Ref, ...] = ()
     generation: int | None = None
+    restored: tuple[Outcome, ...] = ()
+    """What was done to go back to the previous generation, or to stay there."""
     rolled_back: str = ""
-    """Why, when the previous generation was restored or the spec is known to be bad."""
+    """Why, when the previous generation is in force instead of the spec."""
     seconds: float = 0.0
     refused: bool = False
     """The person said no to the plan."""
 
-    def count(self, result: Result) -> int:
-        return sum(outcome.result is result for outcome in self.outcomes)
+    @property
+    def last(self) -> tuple[Outcome, ...]:
+        """The outcomes of the last pass there was: what the host is like now."""
+        return self.restored if self.rolled_back else self.outcomes
 
 
 class Apply:
@@ -83,95 +87,99 @@ class Apply:
             except SpecError as error:
                 self._write_bad_spec(error)
                 raise
-            if request.targets:
-                wanted = replace(wanted, resources=plan.restricted(wanted.resources, request.targets))
             return self._apply(wanted, dict(self.host.looks.answers))
 
     def _apply(self, wanted: Wanted, asked: dict[Question, Answer]) -> Report:
-        desired = wanted.resources
-        if (note := self.generations.bad(desired)) is not None and not self.request.retry:
-            reason = f"this spec was rolled back at {note['since']}: {note['reason']}"
-            return self._finish(wanted, Report(Exit.ROLLED_BACK, rolled_back=reason))
-        if self.request.approve is not None and not self.request.approve(plan.plan(desired, self.host, self.ledger)):
+        spec = wanted.resources
+        request = self.request
+        if request.approve is not None and not request.approve(
+            foresee(spec, self.host, self.ledger, targets=request.targets, retry=request.retry)
+        ):
             return Report(Exit.OK, refused=True)
         durable.unlink(evidence_path(self.host))  # from here on the host is not what the last pass saw
-        self._pass = Pass(desired, self.host, self.ledger)
-        if self._stopped:
-            self._pass.stopping.set()
-        outcomes = self._pass.run()
-        if reason := self._roll_back(desired, outcomes):
-            return self._finish(wanted, Report(Exit.ROLLED_BACK, outcomes, rolled_back=reason))
-        changed = any(outcome.result is not Result.UNCHANGED for outcome in outcomes)
-        removed: list[Outcome] = []
+        held = None if request.retry else rollback.held(spec, self.generations)
+        if held is not None:
+            return self._hold(wanted, held, (), held.why)
+        desired = self._aimed_at(spec)
+        outcomes = self._pass_over(desired)
+        removed: tuple[Outcome, ...] = ()
         orphans: tuple[Ref, ...] = ()
-        if not self.request.targets:
-            removals, orphans = plan.departures(desired, self.host, self.ledger)
-            removed = remove(removals, self.host, self.ledger)
-        good = not any(outcome.result in (Result.FAILED, Result.SKIPPED) for outcome in (*outcomes, *removed))
-        if good and (changed or removed):
-            outcomes = self._confirm(desired, outcomes)
-            good = not any(outcome.result is Result.FAILED for outcome in outcomes)
-        number = None
-        if good and not self.request.targets:
-            number = self.generations.keep(desired, wanted.documents)
+        if (held := self._judge(spec, desired, outcomes)) is None:
+            removed, orphans = self._remove(desired)
+            outcomes = self._confirm(desired, outcomes, removed)
+            held = self._judge(spec, desired, outcomes)
+        if held is not None:
+            back = f"{held.rejection.reason}; generation {held.generation} is restored"
+            return self._hold(wanted, held, (*outcomes, *removed), back)
+        report = Report(_exit_status((*outcomes, *removed)), (*outcomes, *removed), orphans)
+        good = report.exit_status == Exit.OK and not self.request.targets
+        if good:
             self.generations.forgive()
-        report = Report(_exit_status((*outcomes, *removed)), (*outcomes, *removed), orphans, number)
+            report = replace(report, generation=self.generations.keep(spec, wanted.documents))
         report = self._finish(wanted, report)
-        if good and not self.request.targets:
+        if good:
             self._keep_evidence(wanted, report, asked)
         return report
 
-    def _confirm(self, desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-        """Looks at everything once more: what differs now was changed by another resource, or by someone else meanwhile."""
-        unsettled = {change.resource.ref: change for change in plan.plan(desired, self.host, self.ledger).changes}
+    def _aimed_at(self, resources: Mapping[Ref, Resource]) -> Mapping[Ref, Resource]:
+        return plan.restricted(resources, self.request.targets) if self.request.targets else resources
+
+    def _pass_over(self, desired: Mapping[Ref, Resource]) -> tuple[Outcome, ...]:
+        self._pass = Pass(desired, self.host, self.ledger)
+        if self._stopped:
+            self._pass.stopping.set()
+        return self._pass.run()
+
+    def _remove(self, desired: Mapping[Ref, Resource]) -> tuple[tuple[Outcome, ...], tuple[Ref, ...]]:
+        if self.request.targets:
+            return (), ()
+        removals, orphans = plan.departures(desired, self.host, self.ledger)
+        return tuple(remove(removals, self.host, self.ledger)), orphans
+
+    def _judge(
+        self, spec: Mapping[Ref, Resource], desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]
+    ) -> rollback.Held | None:
+        """What to go back to, if what was changed does not work and there is something to go back to. That the spec is bad is then on the disk."""
+        previous = self.generations.current()
+        if previous is None or self._stopped:
+            return None
+        found = rollback.to_go_back(desired, outcomes, previous)
+        if found is None:
+            return None
+        self.generations.mark_bad(spec, *found)
+        return rollback.held(spec, self.generations)
+
+    def _hold(self, wanted: Wanted, held: rollback.Held, outcomes: tuple[Outcome, ...], why: str) -> Report:
+        """Makes right what is in force instead of the spec. A run that was killed while it went back is made up for in the same way."""
+        self.host.progress.say(f"generation {held.generation}", "restoring")
+        desired = self._aimed_at(held.resources)
+        restored = self._pass_over(desired)
+        removed, orphans = self._remove(desired)
+        left = [f"{o.ref}: {o.message}" for o in (*restored, *removed) if o.result in (Result.FAILED, Result.SKIPPED)]
+        if left:
+            why += f", but: {'; '.join(left)}"
+        report = Report(Exit.ROLLED_BACK, outcomes, orphans, held.generation, (*restored, *removed), why)
+        return self._finish(wanted, report)
+
+    def _confirm(
+        self, desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...], removed: tuple[Outcome, ...]
+    ) -> tuple[Outcome, ...]:
+        """After changes, if all went well: looks at everything once more. What differs now was changed by another resource, or by someone else meanwhile."""
+        results = {outcome.result for outcome in (*outcomes, *removed)}
+        if results <= {Result.UNCHANGED} or not results <= {Result.UNCHANGED, Result.CHANGED}:
+            return outcomes
+        found = plan.plan(desired, self.host, self.ledger)
+        because = "something else changes it, or another resource of the spec"
+        unsettled = {change.resource.ref: f"was right, and differs again now: {because}" for change in found.changes}
+        unsettled |= {ref: f"was right, and cannot be read now: {reason}" for ref, reason in found.failures}
         return tuple(
             replace(
-                outcome,
-                result=Result.FAILED,
-                message="was right, and differs again now: something else changes it, or another resource of the spec",
+                outcome, result=Result.FAILED, message=unsettled[outcome.ref], unhealthy=desired[outcome.ref].judges()
             )
             if outcome.ref in unsettled
             else outcome
             for outcome in outcomes
         )
-
-    def _roll_back(self, desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]) -> str:
-        """Goes back to the previous generation if this one made a service unhealthy; says why, or nothing when there was no cause or no way."""
-        failed = [o for o in outcomes if o.result is Result.FAILED and desired[o.ref].judges()]
-        previous = self.generations.current()
-        if not failed or previous is None or self.generations.bad(previous.resources) or self._stopped:
-            return ""
-        concerned = plan.closure([o.ref for o in failed], desired)
-        touched = [o for o in outcomes if o.ref in concerned and o.change and not o.change.drift]
-        same = all(previous.resources.get(ref) == desired[ref] for ref in concerned)
-        if not touched or same:
-            return ""
-        reason = "; ".join(f"{outcome.ref}: {outcome.message}" for outcome in failed)
-        self.generations.mark_bad(desired, reason)
-        return self._restore(outcomes, concerned, previous, reason)
-
-    def _restore(
-        self,
-        outcomes: tuple[Outcome, ...],
-        concerned: set[Ref],
-        previous: Generation,
-        reason: str,
-    ) -> str:
-        self.host.progress.say(f"generation {previous.number}", "restoring: " + reason)
-        before = concerned | plan.closure(concerned, previous.resources)
-        wanted = {ref: resource for ref, resource in previous.resources.items() if ref in before}
-        fresh = [
-            outcome.change.resource
-            for outcome in outcomes
-            if outcome.change and outcome.change.action is Action.CREATE and outcome.ref in concerned - wanted.keys()
-        ]
-        removable = plan.order((resource for resource in fresh if not resource.holds_work), backwards=True)
-        remove([Change(each, Action.DELETE, current=each.desired()) for each in removable], self.host, self.ledger)
-        self._pass = Pass(wanted, self.host, self.ledger)
-        left = [outcome for outcome in self._pass.run() if outcome.result is not Result.UNCHANGED]
-        bad = [f"{o.ref} {o.message}" for o in left if o.result in (Result.FAILED, Result.SKIPPED)]
-        back = f"generation {previous.number} restored" + (f", but: {'; '.join(bad)}" if bad else "")
-        return f"{reason}; {back}"
 
     # ---- what is written down
 
@@ -183,8 +191,8 @@ class Apply:
 
     def _document(self, wanted: Wanted, report: Report) -> dict[str, Any]:
         previous = status.load(self.host.paths.status)
-        bad = [o for o in report.outcomes if o.result in (Result.FAILED, Result.SKIPPED)]
-        sick = [o for o in bad if o.ref in wanted.resources and wanted.resources[o.ref].judges()]
+        bad = [o for o in report.last if o.result in (Result.FAILED, Result.SKIPPED)]
+        sick = [o for o in bad if o.unhealthy]
         as_wanted = not bad and not report.rolled_back
         what = report.rolled_back or "; ".join(f"{o.ref}: {o.message}" for o in bad) or "every resource is as wanted"
         conditions = (
@@ -210,7 +218,7 @@ class Apply:
             spec=self.request.spec,
             spec_digest=wanted.digest,
             generation=report.generation or (current.number if current else None),
-            outcomes=report.outcomes,
+            outcomes=report.last,
             orphans=report.orphans,
             conditions=conditions,
             seconds=report.seconds,
@@ -258,11 +266,22 @@ def write_status(host: Host, document: dict[str, Any]) -> None:
 def look(spec: str, host: Host, *, targets: tuple[str, ...] = ()) -> plan.Plan:
     """The plan for a spec: reads everything, changes nothing."""
     host.begin({})
-    ledger = Ledger(f"{host.paths.state}/ledger.jsonl")
     resources = want(spec, host).resources
+    return foresee(resources, host, Ledger(f"{host.paths.state}/ledger.jsonl"), targets=targets)
+
+
+def foresee(
+    spec: Mapping[Ref, Resource], host: Host, ledger: Ledger, *, targets: tuple[str, ...] = (), retry: bool = False
+) -> plan.Plan:
+    """What an apply of these resources would do: towards what is in force instead, if they were rolled back."""
+    held = None if retry else rollback.held(spec, Generations(host.paths.state))
+    resources = held.resources if held else spec
     if targets:
-        return replace(plan.plan(plan.restricted(resources, targets), host, ledger), removals=(), orphans=())
-    return plan.plan(resources, host, ledger)
+        found = plan.plan(plan.restricted(resources, targets), host, ledger)
+        found = replace(found, removals=(), orphans=())
+    else:
+        found = plan.plan(resources, host, ledger)
+    return replace(found, held=held.why if held else "")
 
 
 def _exit_status(outcomes: tuple[Outcome, ...]) -> int:

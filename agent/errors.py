@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 
@@ -89,8 +90,22 @@ class TemporaryError(HostError):
     exit_status = Exit.TEMPORARY
 
 
+class Unhealthy(HostError):
+    """What was changed does not work: its own program refuses it, or the service does not start or answer with it. Tried again, it would not either."""
+
+
 class Deferred(HostError):
     """The host would do it, but now is not the time: the text says what is waited for. An outcome of its own: skipped, and tried again."""
+
+
+def refusal(error: OSError) -> HostError:
+    """An error of the operating system as one of the host: the path, if there is one, and the reason."""
+    reason = error.strerror or str(error) or type(error).__name__
+    hints = {
+        errno.ENOSPC: "make room on that file system, then apply again",
+        errno.EROFS: "look in the kernel's log for the cause",
+    }
+    return HostError(f"{error.filename}: {reason}" if error.filename else reason, hint=hints.get(error.errno or 0, ""))
 
 
 class BusyError(AgentError):

@@ -2,7 +2,7 @@
 
 STATE/generations/7/spec/*.yaml     the files of the spec as they were read
 STATE/generations/7/resources.json  the resources as records (secrets by name only)
-STATE/bad.json                      the last spec that was rolled back, and why
+STATE/bad.json                      the last spec that was rolled back, why, and which resources went back
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agent.host import durable
 from agent.records import from_record, to_record
@@ -31,6 +30,15 @@ class Generation:
     number: int
     digest: str
     resources: Mapping[Ref, Resource]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """That a spec was applied, found unhealthy and rolled back: why, when (in UTC), and which of its resources."""
+
+    reason: str
+    since: str
+    refs: frozenset[Ref]
 
 
 def digest(resources: Iterable[Resource]) -> str:
@@ -52,7 +60,7 @@ class Generations:
             names = os.listdir(self._directory)
         except FileNotFoundError:
             return []
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def current(self) -> Generation | None:
         """The newest one that can be read."""
@@ -63,12 +71,12 @@ class Generations:
 
     def keep(self, resources: Mapping[Ref, Resource], documents: Iterable[tuple[str, bytes]]) -> int:
         """Keeps these as a new generation unless they are the current one; its number. Durable once it returns."""
+        self._clear_away()
         current, new = self.current(), digest(resources.values())
         if current is not None and current.digest == new:
             return current.number
         number = max(self.numbers(), default=0) + 1
         making = f"{self._directory}/.{number}"
-        shutil.rmtree(making, ignore_errors=True)
         os.makedirs(f"{making}/spec", mode=0o700)
         for index, (name, content) in enumerate(documents):
             durable.replace(f"{making}/spec/{index:02d}-{os.path.basename(name)}", content, mode=0o600)
@@ -81,27 +89,31 @@ class Generations:
             shutil.rmtree(f"{self._directory}/{old}", ignore_errors=True)
         return number
 
-    def mark_bad(self, resources: Mapping[Ref, Resource], reason: str) -> None:
-        """Notes that these were applied, found unhealthy and rolled back."""
-        note = {"digest": digest(resources.values()), "reason": reason, "since": now()}
+    def _clear_away(self) -> None:
+        """What a run that was killed left half made."""
+        for name in os.listdir(self._directory) if os.path.isdir(self._directory) else ():
+            if name.startswith("."):
+                shutil.rmtree(f"{self._directory}/{name}", ignore_errors=True)
+
+    def mark_bad(self, resources: Mapping[Ref, Resource], reason: str, refs: Iterable[Ref]) -> None:
+        """Notes that these were applied and found unhealthy, so that ``refs`` of them go back to the previous generation."""
+        back = sorted(str(ref) for ref in refs)
+        note = {"digest": digest(resources.values()), "reason": reason, "since": now(), "refs": back}
         durable.replace(self._bad, json.dumps(note).encode(), mode=0o600)
 
     def forgive(self) -> None:
         """Forgets which spec was rolled back."""
-        try:
-            os.unlink(self._bad)
-        except FileNotFoundError:
-            pass
+        durable.unlink(self._bad)
 
-    def bad(self, resources: Mapping[Ref, Resource]) -> dict[str, Any] | None:
-        """The note made by ``mark_bad`` if it is about exactly these."""
+    def bad(self, resources: Mapping[Ref, Resource]) -> Rejection | None:
+        """The note made by ``mark_bad`` if it is about exactly these; a damaged one counts as none."""
         try:
             with open(self._bad, "rb") as file:
                 note = json.load(file)
-        except (OSError, ValueError):
-            return None
-        if isinstance(note, dict) and note.get("digest") == digest(resources.values()):
-            return note
+            if note["digest"] == digest(resources.values()):
+                return Rejection(str(note["reason"]), str(note["since"]), frozenset(map(Ref.parse, note["refs"])))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
         return None
 
     def _load(self, number: int) -> Generation | None:
@@ -110,5 +122,5 @@ class Generations:
                 found = json.load(file)
             resources = [from_record(record) for record in found["resources"]]
             return Generation(number, str(found["digest"]), {resource.ref: resource for resource in resources})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

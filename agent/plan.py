@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import PlanError
+from agent.errors import HostError, PlanError, refusal
 from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, differences
 
 if TYPE_CHECKING:
@@ -104,10 +104,17 @@ class Plan:
     failures: tuple[tuple[Ref, str], ...] = ()
     """Resources that could not be read, with the reason."""
     resources: int = 0
+    held: str = ""
+    """Set when the spec was rolled back: why, and what is in force. The changes are then those towards that."""
 
     @property
     def empty(self) -> bool:
         return not (self.changes or self.removals or self.failures)
+
+    @property
+    def as_wanted(self) -> bool:
+        """Whether the host is as the spec wants it: nothing to do, and nothing else in force."""
+        return self.empty and not self.held
 
     @property
     def drift(self) -> tuple[Change, ...]:
@@ -125,13 +132,16 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
     waiting = sorted(ref for ref in (*resource.needs(), *resource.follows()) if ref in pending)
     try:
         change = compare(resource, resource.read(host))
-    except NotYetReadable:
+    except (NotYetReadable, HostError):
         if not waiting:
             raise
-        return (
-            Change(resource, Action.UPDATE, desired=resource.desired(), known_after=waiting[0])
-            if (ledger.settled(resource.ref))
-            else Change(resource, Action.CREATE, desired=resource.desired(), known_after=waiting[0])
+        settled = ledger.settled(resource.ref)
+        return Change(
+            resource,
+            Action.UPDATE if settled else Action.CREATE,
+            desired=resource.desired(),
+            known_after=waiting[0],
+            drift=settled and all(pending[ref].drift for ref in waiting),
         )
     predicted = _restart_foreseen(resource, host, pending) if change is None else ()
     if predicted:
@@ -165,8 +175,10 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
     for resource in order(desired.values()):
         try:
             change = examine(resource, host, ledger, pending)
-        except NotYetReadable as reason:
+        except (NotYetReadable, HostError) as reason:
             failures.append((resource.ref, str(reason)))
+        except OSError as error:
+            failures.append((resource.ref, str(refusal(error))))
         else:
             if change is not None:
                 pending[resource.ref] = change
@@ -184,7 +196,8 @@ def departures(
     removable = [
         entry.resource
         for entry in gone
-        if entry.ref not in orphans and (entry.made == "created" or (entry.made == "replaced" and entry.resource.original()))
+        if entry.ref not in orphans
+        and (entry.made == "created" or (entry.made == "replaced" and entry.resource.original()))
     ]
     changes = []
     for resource in order(removable, backwards=True):
@@ -192,6 +205,8 @@ def departures(
             current = resource.read(host)
         except NotYetReadable:
             current = None
+        except (HostError, OSError):
+            current = resource.desired()  # its removal will say what is in the way
         changes.append(Change(resource, Action.DELETE, current=current))
     return tuple(changes), orphans
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent import plan
-from agent.errors import Deferred, HostError
+from agent.errors import Deferred, HostError, Unhealthy, refusal
 from agent.resource import Action, Change, NotYetReadable, Outcome, Ref, Resource, Result
 from agent.steps import Keep, PutBack
 
@@ -66,6 +66,10 @@ class Pass:
     def _settle(self, group: tuple[Resource, ...], finished: queue.SimpleQueue[tuple[Ref, ...]]) -> None:
         try:
             self._make_right(group)
+        except OSError as error:
+            failure = refusal(error)
+            for resource in group:
+                self._end(resource, Result.FAILED, message=str(failure), hint=failure.hint)
         except (
             Exception
         ):  # a defect in a kind must not stop the pass or hang it; it is an outcome with a traceback in the log
@@ -85,7 +89,8 @@ class Pass:
             try:
                 change = plan.examine(resource, self.host, self.ledger, {})
             except (HostError, NotYetReadable) as error:
-                self._end(resource, Result.FAILED, message=str(error), hint=getattr(error, "hint", ""), started=started)
+                hint, sick = getattr(error, "hint", ""), resource.judges()
+                self._end(resource, Result.FAILED, message=str(error), hint=hint, unhealthy=sick, started=started)
                 continue
             if change is None:
                 self.ledger.seen_right(resource, self.host)
@@ -121,6 +126,8 @@ class Pass:
                 self.host.perform(step)
         except HostError as error:
             return error
+        except OSError as error:
+            return refusal(error)
         return None
 
     def _prepare(self, change: Change) -> None:
@@ -144,16 +151,21 @@ class Pass:
             left = plan.compare(resource, resource.read(self.host))
         except (HostError, NotYetReadable) as error:
             left, failure = change, failure or HostError(str(error))
+        sick = resource.judges() or isinstance(failure, Unhealthy)
         if left is None:
             self.ledger.seen_right(resource, self.host)
             self._end(resource, Result.CHANGED, change=change, started=started)
         elif isinstance(failure, Deferred):
             self._end(resource, Result.SKIPPED, change=change, message=str(failure), hint=failure.hint, started=started)
         elif failure is not None:
-            self._end(resource, Result.FAILED, change=change, message=str(failure), hint=failure.hint, started=started)
+            message, hint = str(failure), failure.hint
+            self._end(
+                resource, Result.FAILED, change=change, message=message, hint=hint, unhealthy=sick, started=started
+            )
         else:
             fields = ", ".join(each.field for each in left.differences) or left.action.value
-            self._end(resource, Result.FAILED, change=change, message=f"still differs: {fields}", started=started)
+            message = f"still differs: {fields}"
+            self._end(resource, Result.FAILED, change=change, message=message, unhealthy=sick, started=started)
 
     def _end(
         self,
@@ -163,10 +175,11 @@ class Pass:
         change: Change | None = None,
         message: str = "",
         hint: str = "",
+        unhealthy: bool = False,
         started: float = 0.0,
     ) -> None:
         seconds = time.monotonic() - self._begun - started
-        self.outcomes[resource.ref] = Outcome(resource.ref, result, change, message, hint, started, seconds)
+        self.outcomes[resource.ref] = Outcome(resource.ref, result, change, message, hint, unhealthy, started, seconds)
         level = {Result.UNCHANGED: logging.DEBUG, Result.FAILED: logging.ERROR}.get(result, logging.INFO)
         log.log(level, "%s: %s%s", resource.ref, result.value, f": {message}" if message else "")
         if result is not Result.UNCHANGED:
@@ -199,10 +212,12 @@ def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outco
                     message = "is still there"
         except (HostError, NotYetReadable) as error:
             message, hint = str(error), getattr(error, "hint", "")
+        except OSError as error:
+            message, hint = str(refusal(error)), refusal(error).hint
         if message:
             failed.add(resource.ref)
         else:
             ledger.gone(resource.ref)
         result = Result.FAILED if message else Result.CHANGED
-        outcomes.append(Outcome(resource.ref, result, change, message, hint, 0.0, time.monotonic() - begun))
+        outcomes.append(Outcome(resource.ref, result, change, message, hint, seconds=time.monotonic() - begun))
     return outcomes

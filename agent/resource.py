@@ -171,7 +171,7 @@ class Resource:
         return None
 
     def judges(self) -> bool:
-        """Whether its failing after a change means that the change was unhealthy, so that the previous generation is restored."""
+        """Whether it is the look at a service's health: its failing, for whatever reason, means that what was changed does not work."""
         return False
 
     def disturbed(self, host: Host) -> Iterable[Step]:  # noqa: ARG002  # services ask it
@@ -208,6 +208,8 @@ class Outcome:
     message: str = ""
     """Why it failed or was skipped."""
     hint: str = ""
+    unhealthy: bool = False
+    """Whether it failed because what was changed does not work; then the previous generation is better."""
     started: float = 0.0
     seconds: float = 0.0
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agent import plan
-from agent.generations import KEPT, Generations
+from agent.generations import KEPT, Generations, digest
 from agent.resource import Ref, Resource
 from agent.steps import Content, SecretRef, Slot
 from tests.fakes import Toy
@@ -55,15 +57,47 @@ def test_one_that_is_half_written_does_not_count(tmp_path: Path) -> None:
 
 def test_the_bad_one_is_known_until_it_is_forgiven(tmp_path: Path) -> None:
     generations = Generations(str(tmp_path))
-    generations.mark_bad(resources("2"), "the server does not answer")
+    generations.mark_bad(resources("2"), "the server does not answer", [Ref("toy", "a")])
 
     note = generations.bad(resources("2"))
 
     assert note is not None
-    assert note["reason"] == "the server does not answer"
+    assert (note.reason, note.refs) == ("the server does not answer", frozenset([Ref("toy", "a")]))
     assert generations.bad(resources("1")) is None
     generations.forgive()
     assert generations.bad(resources("2")) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"digest": 1}', b"\xff\x00", b'{"digest": "D"}', b'{"digest": "D", "refs": 7}'],
+)
+def test_a_damaged_note_of_a_bad_one_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.json").write_bytes(content.replace(b"D", digest(resources("1").values()).encode()))
+
+    assert Generations(str(tmp_path)).bad(resources("1")) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"digest": "1", "resources": [{"kind": "toy", "fields": []}]}', b"\x00"]
+)
+def test_a_damaged_generation_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    generations = Generations(str(tmp_path))
+    generations.keep(resources("1"), [])
+    (tmp_path / "generations/1/resources.json").write_bytes(content)
+
+    assert generations.current() is None
+    assert generations.keep(resources("1"), []) == 2
+
+
+def test_what_a_killed_run_left_half_made_is_cleared_away(tmp_path: Path) -> None:
+    generations = Generations(str(tmp_path))
+    generations.keep(resources("1"), [])
+    (tmp_path / "generations/.2/spec").mkdir(parents=True)
+
+    generations.keep(resources("1"), [])
+
+    assert [path.name for path in (tmp_path / "generations").iterdir()] == ["1"]
 
 
 def test_secrets_are_kept_by_name_only(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agent.errors import AgentError, Exit, SpecError
+from agent.errors import AgentError, Exit, SpecError, refusal
 
 
 def run(words: list[str]) -> int:
@@ -36,6 +36,12 @@ def run(words: list[str]) -> int:
         import os
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.ERROR
+    except OSError as error:
+        failure = refusal(error)
+        print(f"agent: {failure}", file=sys.stderr)
+        if failure.hint:
+            print(f"  hint: {failure.hint}", file=sys.stderr)
         return Exit.ERROR
     except KeyboardInterrupt:
         print("agent: interrupted; run it again to go on", file=sys.stderr)

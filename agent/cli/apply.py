@@ -82,9 +82,12 @@ def show(report: Report, host: Host, options: argparse.Namespace) -> None:
     if not options.quiet or report.exit_status:
         for line in text.outcomes(report.outcomes, paint):
             print(line)
+        for line in text.outcomes(report.restored, paint):
+            print(f"  back: {line.strip()}")
         for ref in report.orphans:
             print(f"{ref} left the spec and stays: it may hold someone's work.")
-        print(text.counts(report.outcomes, report.seconds) if report.outcomes else "Nothing was changed.")
+        done = report.outcomes or tuple(o for o in report.restored if o.result is not Result.UNCHANGED)
+        print(text.counts(done, report.seconds) if done else "Nothing was changed.")
     if report.rolled_back:
         print(paint(f"Rolled back: {report.rolled_back}", "31"))
         print("  hint: change the spec, or try it once more: agent apply --retry")
@@ -109,6 +112,7 @@ def _document(report: Report) -> dict[str, object]:
         "format": machine.FORMAT,
         "exit_status": report.exit_status,
         "outcomes": [machine.outcome(each) for each in report.outcomes],
+        "restored": [machine.outcome(each) for each in report.restored],
         "orphans": [str(ref) for ref in report.orphans],
         "generation": report.generation,
         "rolled_back": report.rolled_back,

@@ -56,7 +56,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.out:
         saved.save(options.out, path, tuple(options.target), found)
         print(f"Saved: agent apply {options.out}", file=sys.stderr)
-    return Exit.PENDING if options.detailed_exitcode and not found.empty else Exit.OK
+    return Exit.PENDING if options.detailed_exitcode and not found.as_wanted else Exit.OK
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -64,10 +64,10 @@ def verify(options: argparse.Namespace) -> int:
     found = look(os.path.abspath(options.spec), Host(), targets=tuple(options.target))
     if options.json:
         print(json.dumps(machine.plan(found), indent=1))
-    elif not (options.quiet and found.empty):
+    elif not (options.quiet and found.as_wanted):
         for line in text.plan(found, paint):
             print(line)
-    return Exit.OK if found.empty else Exit.PENDING
+    return Exit.OK if found.as_wanted else Exit.PENDING
 
 
 def render(options: argparse.Namespace) -> int:

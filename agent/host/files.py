@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError
+from agent.errors import HostError, Unhealthy
 from agent.host import durable, look
 from agent.host.programs import ended
 from agent.steps import Content, Slot
@@ -160,7 +160,8 @@ class Files:
         finally:
             durable.remove(directory, tree=True)
         if done.status != 0:
-            raise HostError(
+            kind = Unhealthy if done.status > 0 else HostError  # a signal says nothing about the candidate
+            raise kind(
                 f"{path} stays as it is: {check.argv[0]} {ended(done.status)} on the new one: {done.last_words()}",
                 hint="correct what the spec says about it",
             )

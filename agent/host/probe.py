@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import Deferred, HostError
+from agent.errors import Deferred, HostError, Unhealthy
 from agent.host import look
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Probes:
             )
         reason = self.once(probe)
         hint = f"journalctl -u {probe.unit} has its own words"
-        return None if reason is None else HostError(f"not healthy: {reason}", hint=hint)
+        return None if reason is None else Unhealthy(f"not healthy: {reason}", hint=hint)
 
     def kernels(self, probe: Probe) -> Kernels | None:
         """The kernels of the server; None when it does not say."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError, TemporaryError
+from agent.errors import HostError, TemporaryError, Unhealthy
 from agent.host import bus
 from agent.steps import Remember
 
@@ -168,6 +168,8 @@ class Units:
                     self._programs.run(_command("reset-failed", (name,)))  # else its limit of starts may still hold
         begun = time.time()
         self._systemctl(step.verb, step.names, step.timeout, begun)
+        if step.verb == "unmask":  # which leaves a mask that is for this boot only
+            self._systemctl("unmask --runtime", step.names, step.timeout)
         self.forget()
         if step.verb in _STARTS:
             self._settle(step.names)
@@ -176,7 +178,7 @@ class Units:
                 if start is not None:
                     self._note(name, start.before, facts.invocation)
                 if facts.active in ("failed", "activating"):  # the job counts as done once the process was forked
-                    raise HostError(f"{name} ended right after its start", hint=self._journal((name,), begun))
+                    raise Unhealthy(f"{name} ended right after its start", hint=self._journal((name,), begun))
         elif step.verb == "reload":
             for name in step.names:
                 self._note(name, NEVER, self.show(name).invocation)
@@ -197,7 +199,8 @@ class Units:
             ) from None
         if done.status != 0:
             words = done.errors.strip().splitlines() or [done.last_words()]
-            raise HostError(
+            kind = Unhealthy if verb in (*_STARTS, "reload") else HostError
+            raise kind(
                 f"systemctl {verb} {' '.join(names)} exited {done.status}: {words[0]}", hint=self._journal(names, begun)
             )
 
@@ -219,4 +222,4 @@ def memory_key(name: str) -> str:
 
 
 def _command(verb: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    return ("systemctl", "--no-ask-password", "--quiet", verb, *(("--", *names) if names else ()))
+    return ("systemctl", "--no-ask-password", "--quiet", *verb.split(), *(("--", *names) if names else ()))

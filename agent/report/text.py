@@ -20,6 +20,8 @@ def no_paint(text: str, _code: str) -> str:
 
 def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterator[str]:
     """The lines of a plan."""
+    if found.held:
+        yield f"{paint('!', '31')} {found.held}. Change the spec, or try it once more: agent apply --retry"
     drift = [change for change in found.changes if change.drift]
     intended = [change for change in found.changes if not change.drift]
     for title, changes in (
@@ -48,6 +50,8 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
 
 def summary(found: Plan) -> str:
     """``Plan: 2 to add, 1 to change, 0 to remove, 1 restart.``"""
+    if found.empty and found.held:
+        return "No changes."
     if found.empty:
         return f"No changes. {found.resources} resources are as the spec wants them."
     restarts = found.count(Action.RESTART)
