@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from agent.host.look import Answer, Question
 
 FORMAT = 1
+_DIGEST = 16
+"""Bytes of the digest that the file begins with."""
 
 
 class Evidence:
@@ -67,8 +69,10 @@ def load(path: str, spec: str) -> Evidence | None:
         return None
     finally:
         posix.close(descriptor)
+    if look.digest(content[_DIGEST:]) != content[:_DIGEST]:  # marshal may not survive a damaged file
+        return None
     try:
-        found, questions, answers, status, counts = marshal.loads(content)  # noqa: S302  # root's own file, in a directory only root can write
+        found, questions, answers, status, counts = marshal.loads(content[_DIGEST:])  # noqa: S302  # root's own file, in a directory only root can write
     except (ValueError, EOFError, TypeError):
         return None
     return Evidence(questions, answers, status, counts) if found == key(spec) else None
@@ -77,4 +81,5 @@ def load(path: str, spec: str) -> Evidence | None:
 def dump(evidence: Evidence, spec: str) -> bytes:
     """The bytes that ``load`` reads; to be kept where only root can read and write."""
     parts: Any = (key(spec), evidence.questions, evidence.answers, evidence.status, evidence.counts)
-    return marshal.dumps(parts)
+    content = marshal.dumps(parts)
+    return look.digest(content) + content

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.host import durable
 from agent.records import from_record, to_record
 from agent.resource import Ref, Resource
 
@@ -40,9 +42,10 @@ class Ledger:
         self._path = path
         self._entries: dict[Ref, Entry] = {}
         self._lines = 0
-        self._torn = False
-        self.damaged = 0
-        """Lines that could not be read; the file they were in is kept beside as ``.damaged``."""
+        self._torn = self._untidy = False
+        self._lock = threading.Lock()
+        self.damaged: list[bytes] = []
+        """Lines that could not be read; they are kept beside as ``.damaged`` when the file is written anew."""
         self._load()
 
     def entries(self) -> Iterator[Entry]:
@@ -82,34 +85,43 @@ class Ledger:
 
     def gone(self, ref: Ref) -> None:
         """Forgets one that was removed, or that is not the agent's to keep any longer."""
-        if self._entries.pop(ref, None) is not None:
+        if ref in self._entries:
             self._append({"ref": str(ref), "gone": True})
+            del self._entries[ref]
 
     def _put(self, entry: Entry) -> None:
-        self._entries[entry.ref] = entry
         self._append(_to_line(entry))
+        self._entries[entry.ref] = entry
 
     def _append(self, line: dict[str, Any]) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            start = b"\n" if self._torn else b""
-            os.write(descriptor, start + json.dumps(line, separators=(",", ":")).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._lines += 1 + self._torn
-        self.damaged += self._torn
-        self._torn = False
+        with self._lock:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+                rest = memoryview(b"\n" + text if self._torn else text)
+                self._untidy = self._untidy or self._torn
+                self._torn = True  # until all of it is there
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                os.fsync(descriptor)
+                self._torn = False
+            finally:
+                os.close(descriptor)
+            if not self._lines:
+                durable.sync_directory(os.path.dirname(self._path))  # it may have been made just now
+            self._lines += 1
 
     def compact(self) -> None:
-        """Writes the file anew when it holds four times as many lines as entries."""
-        if self._lines > 4 * len(self._entries) + 100 or self.damaged:
-            from agent.host import durable
-
-            lines = [json.dumps(_to_line(entry), separators=(",", ":")) for entry in self._entries.values()]
-            durable.replace(self._path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
-            self._lines = len(lines)
-            self.damaged = 0
+        """Writes the file anew when it holds four times as many lines as entries, or anything that cannot be read."""
+        if not (self._lines > 4 * len(self._entries) + 100 or self._untidy or self._torn):
+            return
+        if self.damaged:
+            durable.replace(f"{self._path}.damaged", b"\n".join(self.damaged) + b"\n", mode=0o600)
+        lines = [json.dumps(_to_line(entry), separators=(",", ":")) for entry in self._entries.values()]
+        durable.replace(self._path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+        self._lines, self._torn, self._untidy = len(lines), False, False
+        self.damaged.clear()
 
     def _load(self) -> None:
         try:
@@ -118,16 +130,13 @@ class Ledger:
         except FileNotFoundError:
             return
         self._torn = bool(lines.pop())  # a line counts once its newline is on the disk
-        for line in lines:
-            self._lines += 1
+        self._lines = len(lines)
+        for line in filter(None, lines):
             try:
                 self._read(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.damaged += 1
-        if self.damaged:
-            with open(f"{self._path}.damaged", "ab") as aside:
-                os.chmod(aside.fileno(), 0o600)
-                aside.write(b"\n".join(lines) + b"\n")
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                self.damaged.append(line)
+        self._untidy = self._torn or bool(self.damaged)
 
     def _read(self, line: dict[str, Any]) -> None:
         if line.get("gone"):

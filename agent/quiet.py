@@ -6,6 +6,7 @@ leaves everything to the full pass. Imports only what is built into the interpre
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import posix
 import time
@@ -65,11 +66,15 @@ def _holds(found: evidence.Evidence, verb: str, state: str) -> bool:
 
 def _write_status(cut: tuple[bytes, bytes], state: str) -> None:
     """Replaces the status whole. It is a report, made anew by every pass: not worth waiting for the disk."""
-    temporary = f"{state}/.status.json.quiet"
+    temporary = (
+        f"{state}/.status.json.agent-new"  # as agent.host.durable calls it, so that what a killed run left is found
+    )
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
     descriptor = posix.open(temporary, flags, 0o644)
     try:
-        posix.write(descriptor, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode().join(cut))
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode().join(cut)
+        if posix.write(descriptor, text) != len(text):
+            raise OSError(errno.ENOSPC, "the disk is full")
     finally:
         posix.close(descriptor)
     posix.rename(temporary, f"{state}/status.json")

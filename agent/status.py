@@ -12,6 +12,7 @@ from agent.resource import Outcome, Ref, Result
 
 FORMAT = 1
 _MARK = "@last-pass@"
+_ALWAYS = {"spec": str, "last_pass": str, "counts": dict, "conditions": list, "resources": list, "orphans": list}
 
 
 @dataclass(frozen=True)
@@ -104,4 +105,5 @@ def load(path: str) -> dict[str, Any] | None:
             found = json.load(file)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+    whole = isinstance(found, dict) and found.get("format") == FORMAT and found.keys() >= _ALWAYS.keys()
+    return found if whole and all(isinstance(found[name], kind) for name, kind in _ALWAYS.items()) else None

@@ -112,10 +112,36 @@ def test_a_damaged_line_is_kept_aside_and_the_others_count(tmp_path: Path, host:
     ledger = Ledger(str(path))
 
     assert [entry.ref.name for entry in ledger.entries()] == ["a"]
-    assert ledger.damaged == 2
-    assert (tmp_path / "ledger.damaged").exists()
+    assert len(ledger.damaged) == 2
     ledger.compact()
-    assert Ledger(str(path)).damaged == 0
+    assert b"no such" in (tmp_path / "ledger.damaged").read_bytes()
+    assert Ledger(str(path)).damaged == []
+
+
+def test_what_a_full_disk_cut_off_is_not_believed_and_later_lines_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "ledger", os.write
+    ledger = Ledger(str(path))
+    ledger.making(Toy("a"), existed=False)
+
+    room = [20]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, bytes(data)[: room.pop()])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        ledger.making(Toy("b"), existed=False)
+    assert ledger.entry(Ref("toy", "b")) is None
+    monkeypatch.undo()
+    ledger.making(Toy("c"), existed=False)
+
+    assert [entry.ref.name for entry in Ledger(str(path)).entries()] == ["a", "c"]
+    ledger.compact()
+    assert Ledger(str(path)).damaged == []
 
 
 def test_what_is_gone_is_forgotten(tmp_path: Path, host: Any) -> None:

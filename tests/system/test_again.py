@@ -34,7 +34,7 @@ def test_a_second_apply_writes_the_status_only_and_starts_no_process(applied: Bo
     assert len([line for line in calls if line.startswith("execve")]) == 1
     # the lock is opened for locking; nothing is written into it
     assert all(
-        "/var/lib/agent/lock" in line or "/var/lib/agent/.status.json.quiet" in line for line in opened_to_write
+        "/var/lib/agent/lock" in line or "/var/lib/agent/.status.json.agent-new" in line for line in opened_to_write
     ), opened_to_write
     assert [line for line in others if "/var/lib/agent/status.json" not in line] == []
     assert machine.run(invocations).stdout == before
