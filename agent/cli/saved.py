@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 
 from agent import plan
@@ -40,14 +41,14 @@ def save(path: str, spec: str, targets: tuple[str, ...], found: plan.Plan) -> No
 
 def load(path: str) -> Saved | None:
     """The plan in a file; None when the file is not a saved plan (but a spec). Raises AgentError for a damaged one."""
+    if not os.path.isfile(path):  # whatever else it is, the spec's own checks have words for it; a pipe would be waited for
+        return None
     try:
         with open(path, "rb") as file:
             start = file.read(64)
             if b"agent-plan" not in start:
                 return None
             found = json.loads(start + file.read())
-    except FileNotFoundError:
-        return None
     except ValueError:
         raise AgentError(f"{path}: this saved plan is damaged", hint="make a new one: agent plan --out FILE") from None
     if found.get("format") != FORMAT:
