@@ -110,7 +110,7 @@ class Probes:
         if status != 200 or not isinstance(answer, list):
             return None
         states = [each.get("execution_state") for each in answer if isinstance(each, dict)]
-        return Kernels(len(states), sum(state not in ("idle", "dead") for state in states))
+        return Kernels(len(states), states.count("busy"))
 
 
 def _has_ended(probe: Probe | Idle) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ def default_names(host: Host) -> tuple[str, ...]:
 
 
 def default_addresses(host: Host) -> tuple[str, ...]:
-    """The loopback's addresses, and those that packets of this host leave from."""
-    return tuple(dict.fromkeys(("127.0.0.1", "::1", *host.looks.ask("address"))))
+    """The loopback's addresses, and those that packets of this host leave from (not link-local ones, which nobody types)."""
+    own = (address for address in host.looks.ask("address") if not ipaddress.ip_address(address).is_link_local)
+    return tuple(dict.fromkeys(("127.0.0.1", "::1", *own)))
 
 
 def expand_tls(tls: Tls, host: Host, group: str) -> Iterator[Resource]:

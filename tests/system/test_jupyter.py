@@ -6,6 +6,8 @@ The environments are made by pip here, beforehand, so that this is about the ser
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -268,13 +270,16 @@ def test_a_restart_waits_until_no_kernel_computes(host: Served) -> None:
     host.apply({"restart": "when_idle"})
     before = host.serving()
     token = host.machine.run(["cat", "/var/lib/agent/secrets/jupyter.token"]).stdout.strip()
-    authorized = ("-H", f"Authorization: token {token}")
-    started = json.loads(host.get("/api/kernels", *authorized, "-X", "POST", "-d", '{"name": "python3"}'))
-    # a kernel that nobody has spoken to yet counts as one that starts
-    told = host.apply({"restart": "when_idle", "terminals": False})
-    assert "wait" in told["unit:jupyter.service"]
-    assert host.serving() == before
-    host.get(f"/api/kernels/{started['id']}", *authorized, "-X", "DELETE")
-    told = host.apply({"restart": "when_idle", "terminals": False})
-    assert not failures(told)
+    with ThreadPoolExecutor() as pool:
+        computing = pool.submit(
+            Notebooks(host.machine).execute, "python3", "import time; time.sleep(15); print('done')"
+        )
+        while '"busy"' not in host.get("/api/kernels", "-H", f"Authorization: token {token}"):
+            assert not computing.done()
+            time.sleep(0.2)
+        told = host.apply({"restart": "when_idle", "terminals": False})
+        assert "1 of 1 kernels compute" in told["unit:jupyter.service"]
+        assert host.serving() == before
+        assert computing.result() == "done"
+    assert not failures(host.apply({"restart": "when_idle", "terminals": False}))
     assert host.serving() != before
