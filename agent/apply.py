@@ -151,7 +151,8 @@ class Apply:
 
     def _hold(self, wanted: Wanted, held: rollback.Held, outcomes: tuple[Outcome, ...], why: str) -> Report:
         """Makes right what is in force instead of the spec. A run that was killed while it went back is made up for in the same way."""
-        self.host.progress.say(f"generation {held.generation}", "restoring")
+        if outcomes:
+            self.host.progress.say(f"generation {held.generation}", "restoring")
         desired = self._aimed_at(held.resources)
         restored = self._pass_over(desired)
         removed, orphans = self._remove(desired)

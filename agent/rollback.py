@@ -57,4 +57,4 @@ def to_go_back(
     if all(previous.resources.get(ref) == desired[ref] for ref in ground):
         return None
     standing = [ref for ref in desired if plan.closure([ref], desired) & {outcome.ref for outcome in sick}]
-    return "; ".join(f"{o.ref}: {o.message}" for o in sick), frozenset(plan.closure(standing, desired))
+    return "; ".join(f"{o.ref}: {o.message.rstrip('.')}" for o in sick), frozenset(plan.closure(standing, desired))

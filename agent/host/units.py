@@ -209,9 +209,10 @@ class Units:
         if not names or not begun:
             return ""
         self._programs.run(["journalctl", "--sync"], timeout=20)
-        argv = ["journalctl", "--no-pager", "--output=cat", "--lines=5", f"--since=@{begun:.3f}"]
+        # without --reverse, systemd 252 gives the first lines since then, not the last
+        argv = ["journalctl", "--no-pager", "--output=cat", "--reverse", "--lines=6", f"--since=@{begun:.3f}"]
         done = self._programs.run([*argv, *(f"--unit={name}" for name in names)], timeout=20)
-        lines = [line.strip() for line in done.output.splitlines() if line.strip() and not line.startswith("-- ")]
+        lines = [line.strip() for line in done.output.splitlines()[::-1] if line.strip() and not line.startswith("-- ")]
         said = " | ".join(_SECRET.sub(r"\1********", line)[:200] for line in lines)
         return f"the journal says: {said}" if said else f"journalctl --unit={names[0]} may say why"
 
