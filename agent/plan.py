@@ -180,6 +180,8 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
         except OSError as error:
             failures.append((resource.ref, str(refusal(error))))
         else:
+            if change is not None and change.disruption is Disruption.RESTART:
+                change = replace(change, interrupts=resource.interrupts(host))
             if change is not None:
                 pending[resource.ref] = change
     removals, orphans = departures(desired, host, ledger)

@@ -102,6 +102,8 @@ class Change:
     disruption: Disruption = Disruption.NONE
     because: tuple[Ref, ...] = ()
     """For a restart: the refs whose change makes the service stale."""
+    interrupts: str = ""
+    """In a plan: what a restart would interrupt, in words."""
     known_after: Ref | None = None
     """Set in a plan when the current state can only be read once this ref is right."""
 
@@ -169,6 +171,10 @@ class Resource:
     def original(self) -> str | None:
         """The path whose first occupant is kept before it is replaced, and put back when this leaves the spec."""
         return None
+
+    def interrupts(self, host: Host) -> str:  # noqa: ARG002  # servers ask it
+        """What a restart would interrupt just now, in words, for the plan."""
+        return ""
 
     def judges(self) -> bool:
         """Whether it is the look at a service's health: its failing, for whatever reason, means that what was changed does not work."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_the_version_is_the_same_everywhere() -> None:
 
     assert f"version = {VERSION}" in (TOP / "setup.cfg").read_text()
     assert re.search(rf"^## {re.escape(VERSION)}", (TOP / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_published_schema_of_the_status_is_current() -> None:
+    from agent.report.status_schema import SCHEMA
+
+    assert json.loads((TOP / "docs/status.schema.json").read_text()) == SCHEMA
 
 
 def test_no_module_has_grown_past_comfort() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent import plan
 from agent.errors import AgentError
@@ -25,8 +25,9 @@ class Saved:
 
 def digest(found: plan.Plan) -> str:
     """What two plans have in common when they would do the same: the changes with their current and desired states."""
+    plain = replace(found, changes=tuple(replace(each, interrupts="") for each in found.changes))
     states = [repr((change.resource, change.current, change.desired)) for change in (*found.changes, *found.removals)]
-    return hashlib.blake2b("\n".join([json.dumps(machine.plan(found)), *states]).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\n".join([json.dumps(machine.plan(plain)), *states]).encode(), digest_size=16).hexdigest()
 
 
 def save(path: str, spec: str, targets: tuple[str, ...], found: plan.Plan) -> None:
@@ -41,7 +42,9 @@ def save(path: str, spec: str, targets: tuple[str, ...], found: plan.Plan) -> No
 
 def load(path: str) -> Saved | None:
     """The plan in a file; None when the file is not a saved plan (but a spec). Raises AgentError for a damaged one."""
-    if not os.path.isfile(path):  # whatever else it is, the spec's own checks have words for it; a pipe would be waited for
+    if not os.path.isfile(
+        path
+    ):  # whatever else it is, the spec's own checks have words for it; a pipe would be waited for
         return None
     try:
         with open(path, "rb") as file:

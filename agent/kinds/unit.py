@@ -93,7 +93,7 @@ class Unit(Resource):
             return
         if self.masked and change.touches("masked"):
             yield self._do("mask")
-        if self.masked is False and change.touches("masked") and change.action is not Action.CREATE:
+        if self._stands_masked(change):
             yield self._do("unmask")
         if change.action is not Action.CREATE and change.touches("loaded"):
             yield Systemctl("daemon-reload")
@@ -115,6 +115,13 @@ class Unit(Resource):
         except NotYetReadable:
             return None
 
+    def interrupts(self, host: Host) -> str:
+        kernels = host.probes.kernels(self.idle.probe) if self.idle else None
+        if kernels is None or not kernels.running:
+            return ""
+        plural = "s" if kernels.running != 1 else ""
+        return f"{kernels.running} kernel{plural}, {kernels.busy} of them computing"
+
     def disturbed(self, host: Host) -> Iterator[Step]:
         """A process that the agent did not start itself may have loaded what is about to be repaired: it owes a restart.
 
@@ -126,6 +133,15 @@ class Unit(Resource):
         facts = host.units.show(self.name)
         if facts.active in _RUNNING and facts.invocation != start.after:
             yield Remember(memory_key(self.name), None)
+
+    def _stands_masked(self, change: Change) -> bool:
+        """Whether a mask is in the way: one that is not wanted, or with which the unit can be neither enabled nor started."""
+        wanted = (
+            self.masked is False
+            or (self.enabled and change.touches("enabled"))
+            or (self.active and change.touches("active"))
+        )
+        return bool(wanted and change.current is not None and change.current.masked)
 
     def _inputs(self, host: Host) -> str | None:
         """A digest of what it would be started with now; None when it follows nothing."""

@@ -35,6 +35,8 @@ def change(each: Change) -> dict[str, Any]:
             {"field": d.field, "current": _value(d.current), "desired": _value(d.desired)} for d in each.differences
         ],
     }
+    if each.interrupts:
+        line["interrupts"] = each.interrupts
     if each.known_after:
         line["known_after"] = str(each.known_after)
     if each.because:

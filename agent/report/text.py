@@ -44,8 +44,12 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
         yield f"{paint('?', '31')} {ref}: cannot be read: {reason}"
     interrupted = [change for change in found.changes if change.disruption is Disruption.RESTART]
     if interrupted:
-        yield f"Interrupts: {', '.join(change.resource.name for change in interrupted)}"
+        yield f"Interrupts: {', '.join(_interrupted(change) for change in interrupted)}"
     yield summary(found)
+
+
+def _interrupted(change: Change) -> str:
+    return f"{change.resource.name} ({change.interrupts})" if change.interrupts else change.resource.name
 
 
 def summary(found: Plan) -> str:
