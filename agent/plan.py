@@ -142,6 +142,7 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
             desired=resource.desired(),
             known_after=waiting[0],
             drift=settled and all(pending[ref].drift for ref in waiting),
+            disruption=_worst(resource.desired()) if settled else Disruption.NONE,
         )
     predicted = _restart_foreseen(resource, host, pending) if change is None else ()
     if predicted:
@@ -157,6 +158,12 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
         return None
     because = tuple(ref for ref in resource.follows() if ref in pending) if change.action is Action.RESTART else ()
     return replace(change, because=because, drift=ledger.was_right(resource, host))
+
+
+def _worst(wanted: Any) -> Disruption:
+    """What it may cost to make any field as it is wanted."""
+    managed = (each for each in fields(wanted) if getattr(wanted, each.name) is not None)
+    return max((each.metadata.get("disruption", Disruption.NONE) for each in managed), default=Disruption.NONE)
 
 
 def _restart_foreseen(resource: Resource, host: Host, pending: Mapping[Ref, Change]) -> tuple[Ref, ...]:

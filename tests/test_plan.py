@@ -11,7 +11,8 @@ from agent import plan
 from agent.errors import PlanError
 from agent.ledger import Ledger
 from agent.reconcile import Pass
-from agent.resource import Action, Change, Ref
+from agent.report import text
+from agent.resource import Action, Change, Disruption, Ref
 from tests.fakes import FakeHost, Toy
 
 
@@ -77,6 +78,20 @@ def test_what_is_read_only_later_is_known_after_what_it_waits_for(tmp_path: Path
     found = planned([toy("user", after=(ref("server"),)), toy("server")], host, tmp_path)
 
     assert [(c.resource.name, c.known_after) for c in found.changes] == [("server", None), ("user", ref("server"))]
+
+
+def test_what_waits_for_the_repair_of_drift_is_drift_too_and_says_what_it_may_cost(tmp_path: Path) -> None:
+    host = FakeHost()
+    service = toy("service", "up", after=(ref("server"),), inputs=(ref("server"),))
+    applied([service, toy("server")], host, tmp_path)
+    host.table["server"] = "by hand"
+    host.unreadable.add("service")
+
+    found = planned([service, toy("server")], host, tmp_path)
+
+    waiting = found.changes[1]
+    assert (waiting.known_after, waiting.drift, waiting.disruption) == (ref("server"), True, Disruption.RESTART)
+    assert list(text.plan(found))[-2] == "May interrupt: service"
 
 
 def test_what_cannot_be_read_though_nothing_is_pending_is_said(tmp_path: Path) -> None:

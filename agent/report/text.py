@@ -43,8 +43,12 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
     for ref, reason in found.failures:
         yield f"{paint('?', '31')} {ref}: cannot be read: {reason}"
     interrupted = [change for change in found.changes if change.disruption is Disruption.RESTART]
-    if interrupted:
-        yield f"Interrupts: {', '.join(_interrupted(change) for change in interrupted)}"
+    for word, changes in (
+        ("Interrupts", [change for change in interrupted if not change.known_after]),
+        ("May interrupt", [change for change in interrupted if change.known_after]),
+    ):
+        if changes:
+            yield f"{word}: {', '.join(map(_interrupted, changes))}"
     yield summary(found)
 
 

@@ -31,6 +31,8 @@ CASES: dict[str, tuple[UnitState | None, list[Step]]] = {
     "not-there": (None, systemctl("enable", "start")),
     "stopped": (replace(RIGHT, active=False), systemctl("start")),
     "disabled": (replace(RIGHT, enabled=False), systemctl("enable")),
+    "masked": (replace(RIGHT, active=False, enabled=False, masked=True), systemctl("unmask", "enable", "start")),
+    "masked-and-running": (replace(RIGHT, enabled=False, masked=True), systemctl("unmask", "enable")),
     "stale": (replace(RIGHT, stale=True), systemctl("restart")),
     "files-not-read": (replace(RIGHT, loaded=False), systemctl("daemon-reload")),
     "stale-and-not-read": (replace(RIGHT, loaded=False, stale=True), systemctl("daemon-reload", "restart")),
