@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posix
 import sys
 
 from agent import quiet
@@ -9,6 +10,7 @@ from agent import quiet
 
 def main() -> int:
     """Runs the command line that was given; returns the exit status."""
+    posix.umask(0o022)  # files and directories get their modes from the agent, not from whoever starts it
     words = sys.argv[1:]
     status = quiet.attempt(words)
     if status is not None:

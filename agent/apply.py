@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent import evidence, plan, rollback, status
-from agent.errors import Exit, SpecError
+from agent.errors import Exit, PlanError, SpecError
 from agent.generations import Generations
 from agent.host import durable
 from agent.host.machine import Host
@@ -79,12 +79,18 @@ class Apply:
         """Raises BusyError when the lock is held for too long, SpecError for a bad spec (noted in the status), AgentError for no spec."""
         os.makedirs(self.host.paths.state, mode=0o755, exist_ok=True)
         request = self.request
-        with locked(self.host.paths.lock, request.verb, timeout=request.lock_timeout, waiting=request.waiting):
+        with locked(
+            self.host.paths.lock,
+            request.verb,
+            timeout=request.lock_timeout,
+            waiting=request.waiting,
+            stopped=lambda: self._stopped,
+        ):
             self.host.begin({})
             self.ledger = Ledger(f"{self.host.paths.state}/ledger.jsonl")
             try:
                 wanted = want(request.spec, self.host)
-            except SpecError as error:
+            except (SpecError, PlanError) as error:
                 self._write_bad_spec(error)
                 raise
             return self._apply(wanted, dict(self.host.looks.answers))
@@ -131,7 +137,7 @@ class Apply:
         return self._pass.run()
 
     def _remove(self, desired: Mapping[Ref, Resource]) -> tuple[tuple[Outcome, ...], tuple[Ref, ...]]:
-        if self.request.targets:
+        if self.request.targets or self._stopped:
             return (), ()
         removals, orphans = plan.departures(desired, self.host, self.ledger)
         return tuple(remove(removals, self.host, self.ledger)), orphans
@@ -173,14 +179,15 @@ class Apply:
         because = "something else changes it, or another resource of the spec"
         unsettled = {change.resource.ref: f"was right, and differs again now: {because}" for change in found.changes}
         unsettled |= {ref: f"was right, and cannot be read now: {reason}" for ref, reason in found.failures}
-        return tuple(
-            replace(
-                outcome, result=Result.FAILED, message=unsettled[outcome.ref], unhealthy=desired[outcome.ref].judges()
-            )
-            if outcome.ref in unsettled
-            else outcome
-            for outcome in outcomes
-        )
+        settled: list[Outcome] = []
+        for outcome in outcomes:
+            if (ref := outcome.ref) in unsettled:
+                sick = desired[ref].judges()
+                settled.append(replace(outcome, result=Result.FAILED, message=unsettled[ref], unhealthy=sick))
+                self.host.progress.ended(settled[-1])
+            else:
+                settled.append(outcome)
+        return tuple(settled)
 
     # ---- what is written down
 
@@ -229,12 +236,12 @@ class Apply:
             },
         )
 
-    def _write_bad_spec(self, error: SpecError) -> None:
+    def _write_bad_spec(self, error: SpecError | PlanError) -> None:
         """The last good state stays; the status says what is wrong and where."""
         from agent.report.problems import one_line
 
         previous = status.load(self.host.paths.status) or {}
-        problems = [one_line(problem) for problem in error.problems]
+        problems = [one_line(problem) for problem in error.problems] if isinstance(error, SpecError) else [str(error)]
         old = [c for c in previous.get("conditions", ()) if c.get("type") != "SpecValid"]
         bad = status.condition("SpecValid", False, "Invalid", "; ".join(problems), previous)
         empty = status.document(

@@ -24,12 +24,17 @@ def holder(path: str) -> str:
 
 @contextmanager
 def locked(
-    path: str, verb: str, *, timeout: float, waiting: Callable[[str], None] = lambda _holder: None
+    path: str,
+    verb: str,
+    *,
+    timeout: float,
+    waiting: Callable[[str], None] = lambda _holder: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Holds the lock while the block runs. Waits up to ``timeout`` seconds, telling ``waiting`` once whom for; then raises BusyError."""
+    """Holds the lock while the block runs. Waits up to ``timeout`` seconds or until ``stopped``, telling ``waiting`` once whom for; then raises BusyError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        _acquire(descriptor, path, timeout, waiting)
+        _acquire(descriptor, path, timeout, waiting, stopped)
         note = {"pid": os.getpid(), "verb": verb, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
@@ -39,7 +44,9 @@ def locked(
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: str, timeout: float, waiting: Callable[[str], None]) -> None:
+def _acquire(
+    descriptor: int, path: str, timeout: float, waiting: Callable[[str], None], stopped: Callable[[], bool]
+) -> None:
     deadline = time.monotonic() + timeout
     told = False
     while True:
@@ -48,6 +55,8 @@ def _acquire(descriptor: int, path: str, timeout: float, waiting: Callable[[str]
             return
         except BlockingIOError:
             pass
+        if stopped():
+            raise BusyError(f"{holder(path)} holds the lock, and this run was told to stop")
         if time.monotonic() >= deadline:
             raise BusyError(
                 f"{holder(path)} holds the lock",

@@ -29,7 +29,7 @@ def attempt(words: list[str], state: str = STATE) -> int | None:
         return None
     options = [word for word in words[1:] if word[:1] == "-"]
     paths = [word for word in words[1:] if word[:1] != "-"]
-    if len(paths) > 1 or any(option not in (*_QUIET, *_PLAIN) for option in options):
+    if len(paths) > 1 or not all(option in (*_QUIET, *_PLAIN) or _is_patience(option) for option in options):
         return None
     spec = posix_path(paths[0]) if paths else SPEC
     found = evidence.load(f"{state}/evidence", spec)
@@ -38,6 +38,11 @@ def attempt(words: list[str], state: str = STATE) -> int | None:
     if not any(option in _QUIET for option in options):
         posix.write(1, NOTHING_TO_DO.format(found.counts).encode())
     return 0
+
+
+def _is_patience(option: str) -> bool:
+    """Whoever holds the lock makes the short way end at once: how long to wait matters to the full one."""
+    return option[:15] == "--lock-timeout=" and option[15:].isdigit()
 
 
 def posix_path(path: str) -> str:

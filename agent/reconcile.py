@@ -179,11 +179,12 @@ class Pass:
         started: float = 0.0,
     ) -> None:
         seconds = time.monotonic() - self._begun - started
-        self.outcomes[resource.ref] = Outcome(resource.ref, result, change, message, hint, unhealthy, started, seconds)
-        level = {Result.UNCHANGED: logging.DEBUG, Result.FAILED: logging.ERROR}.get(result, logging.INFO)
-        log.log(level, "%s: %s%s", resource.ref, result.value, f": {message}" if message else "")
-        if result is not Result.UNCHANGED:
-            self.host.progress.say(str(resource.ref), f"{result.value}{f': {message}' if message else ''}")
+        outcome = Outcome(resource.ref, result, change, message, hint, unhealthy, started, seconds)
+        self.outcomes[resource.ref] = outcome
+        if result is Result.UNCHANGED:
+            log.debug("%s: %s", resource.ref, result.value)
+        else:
+            self.host.progress.ended(outcome)
 
 
 def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outcome]:
@@ -219,5 +220,7 @@ def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outco
         else:
             ledger.gone(resource.ref)
         result = Result.FAILED if message else Result.CHANGED
-        outcomes.append(Outcome(resource.ref, result, change, message, hint, seconds=time.monotonic() - begun))
+        outcome = Outcome(resource.ref, result, change, message, hint, seconds=time.monotonic() - begun)
+        host.progress.ended(outcome)
+        outcomes.append(outcome)
     return outcomes

@@ -16,20 +16,13 @@ def run(words: list[str]) -> int:
         console.configure(options)
         return int(options.run(options))
     except SpecError as error:
-        from agent.report.problems import format_problem
-
-        for problem in error.problems:
-            print(format_problem(problem), file=sys.stderr)
-        print(f"{error}. Nothing was changed.", file=sys.stderr)
+        _say_problems(error)
         return Exit.BAD_SPEC
     except AgentError as error:
-        print(f"agent: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  hint: {error.hint}", file=sys.stderr)
+        _say_error(str(error), error.hint)
         return error.exit_status
     except PermissionError as error:
-        print(f"agent: {error.filename}: permission denied", file=sys.stderr)
-        print("  hint: this needs root: sudo agent ...", file=sys.stderr)
+        _say_error(f"{error.filename}: permission denied", "this needs root: sudo agent ...")
         return Exit.ERROR
     except BrokenPipeError:
         # the reader has gone (agent plan | head); the interpreter must not complain about it at exit
@@ -39,10 +32,31 @@ def run(words: list[str]) -> int:
         return Exit.ERROR
     except OSError as error:
         failure = refusal(error)
-        print(f"agent: {failure}", file=sys.stderr)
-        if failure.hint:
-            print(f"  hint: {failure.hint}", file=sys.stderr)
+        _say_error(str(failure), failure.hint)
         return Exit.ERROR
     except KeyboardInterrupt:
         print("agent: interrupted; run it again to go on", file=sys.stderr)
         return 130
+
+
+def _say_problems(error: SpecError) -> None:
+    from agent.report import journal
+    from agent.report.problems import format_problem
+
+    for problem in error.problems:
+        if journal.listens():
+            journal.problem(problem)
+        else:
+            print(format_problem(problem), file=sys.stderr)
+    print(f"{error}. Nothing was changed.", file=sys.stderr)
+
+
+def _say_error(message: str, hint: str) -> None:
+    from agent.report import journal
+
+    if journal.listens():
+        journal.error(message, hint)
+        return
+    print(f"agent: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)

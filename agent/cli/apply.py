@@ -16,7 +16,7 @@ from agent.cli.console import Lines, paint, say
 from agent.errors import AgentError
 from agent.host.machine import Host
 from agent.plan import Plan
-from agent.report import machine, text
+from agent.report import journal, machine, text
 from agent.resource import Action, Disruption, Result
 
 
@@ -80,10 +80,11 @@ def show(report: Report, host: Host, options: argparse.Namespace) -> None:
         print("Nothing was changed.")
         return
     if not options.quiet or report.exit_status:
-        for line in text.outcomes(report.outcomes, paint):
-            print(line)
-        for line in text.outcomes(report.restored, paint):
-            print(f"  back: {line.strip()}")
+        if not journal.listens():  # it has an entry for each
+            for line in text.outcomes(report.outcomes, paint):
+                print(line)
+            for line in text.outcomes(report.restored, paint):
+                print(f"  back: {line.strip()}")
         for ref in report.orphans:
             print(f"{ref} left the spec and stays: it may hold someone's work.")
         done = report.outcomes or tuple(o for o in report.restored if o.result is not Result.UNCHANGED)

@@ -10,10 +10,12 @@ import threading
 import time
 
 from agent.host.machine import Progress
+from agent.report import journal
+from agent.resource import Outcome
 
 BOLD, RED, GREEN, YELLOW, BLUE, DIM, PLAIN = "1", "31", "32", "33", "34", "2", "0"
 
-_MILESTONES = ("create", "update", "delete", "restart", "changed", "failed", "skipped", "restoring")
+_MILESTONES = ("create", "update", "delete", "restart", "restoring")
 _coloured = {"always": True, "never": False}
 _state = {"colour": False, "quiet": False, "verbose": False}
 
@@ -24,15 +26,11 @@ def configure(options: argparse.Namespace) -> None:
     _state["colour"] = _coloured.get(options.color, not plain)
     _state["quiet"], _state["verbose"] = options.quiet, options.verbose
     logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.CRITICAL if not _under_systemd() else logging.INFO,
+        level=logging.DEBUG if options.verbose else logging.ERROR,
         format="%(message)s",
         stream=sys.stderr,
     )
     logging.getLogger("sh").setLevel(logging.CRITICAL)  # it logs whole argument lists
-
-
-def _under_systemd() -> bool:
-    return "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() and "AGENT_DAEMON" in os.environ
 
 
 def paint(text: str, code: str) -> str:
@@ -47,7 +45,10 @@ def say(text: str) -> None:
 
 
 class Lines:
-    """Progress as lines on standard error: what begins, how far long things are (not more often than every two seconds each), what ended."""
+    """Progress as lines on standard error: what begins, how far long things are (not more often than every two seconds each), what ended.
+
+    In the journal, what ended is an entry with fields, and what begins is left to it.
+    """
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -57,12 +58,23 @@ class Lines:
     def say(self, ref: str, text: str) -> None:
         with self._lock:
             now = time.monotonic()
-            brief = text.split(" ", 1)[0].rstrip(":")
-            if brief not in _MILESTONES and now - self._last.get(ref, 0.0) < 2.0:
+            if text in _MILESTONES:
+                if journal.listens():
+                    return
+            elif now - self._last.get(ref, 0.0) < 2.0:
                 return
             self._last[ref] = now
             say(f"{paint(f'{now - self._begun:6.1f}s', DIM)} {ref}: {text}")
 
+    def ended(self, outcome: Outcome) -> None:
+        if journal.listens():
+            journal.outcome(outcome)
+            return
+        message = f": {outcome.message}" if outcome.message else ""
+        said = f"{outcome.ref}: {outcome.result.value}{message}"
+        say(f"{paint(f'{time.monotonic() - self._begun:6.1f}s', DIM)} {said}")
+
     @classmethod
     def progress(cls) -> Progress:
-        return Progress(cls().say)
+        lines = cls()
+        return Progress(lines.say, lines.ended)

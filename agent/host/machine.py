@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent import steps
 
 if TYPE_CHECKING:
-    from agent.resource import Ref, Resource
+    from agent.resource import Outcome, Ref, Resource
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class Paths:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a long step tells how far it is; the default tells nobody."""
+    """How a pass tells what it is at and how far long steps are, and what came of each resource that was not as wanted. The default tells nobody."""
 
     say: Callable[[str, str], None] = field(default=lambda _ref, _text: None)
+    ended: Callable[[Outcome], None] = field(default=lambda _outcome: None)
 
 
 class Host:
