@@ -5,25 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any, TypeVar
+from typing import Any
 
 from agent import steps
 from agent.resource import Ref, Resource
-
-T = TypeVar("T")
 
 _VOCABULARY: dict[str, type] = {
     "SecretRef": steps.SecretRef,
     "Slot": steps.Slot,
     "Content": steps.Content,
     "Check": steps.Check,
+    "Probe": steps.Probe,
+    "Idle": steps.Idle,
 }
-
-
-def vocabulary(part: type[T]) -> type[T]:
-    """Class decorator: a frozen dataclass that may stand in a resource's field."""
-    _VOCABULARY[part.__name__] = part
-    return part
 
 
 def to_record(resource: Resource) -> dict[str, Any]:

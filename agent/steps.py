@@ -240,10 +240,32 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Await:
-    """Waits until a probe of ``agent.host.probe`` succeeds; fails with the probe's last words after ``timeout`` seconds."""
+class Probe:
+    """How to reach a Jupyter server. ``certificate`` is the path of the one it must present; ``token`` is the agent's own.
 
-    probe: Any
+    ``unit`` is its service: who waits for the server stops waiting when that has ended.
+    """
+
+    address: str
+    port: int
+    base_url: str
+    certificate: str
+    token: SecretRef
+    unit: str
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Awaited before a restart that shall wait for people: that no kernel of the server computes."""
+
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Await:
+    """Waits until a probe succeeds; fails with the probe's last words after ``timeout`` seconds."""
+
+    probe: Probe | Idle
     timeout: float = 30.0
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import Deferred, HostError, Unhealthy
 from agent.host import look
+from agent.steps import Idle
 
 if TYPE_CHECKING:
     from agent.host.secrets import Secrets
-    from agent.kinds.health import Idle, Probe
-    from agent.steps import Await
+    from agent.steps import Await, Probe
 
 PATIENCE = 5.0
 """Seconds for each exchange of a probe."""
@@ -81,7 +81,6 @@ class Probes:
             time.sleep(PAUSE)
 
     def _reason(self, probe: Probe | Idle) -> HostError | None:
-        from agent.kinds.health import Idle
 
         if isinstance(probe, Idle):
             kernels = self.kernels(probe.probe)
@@ -115,7 +114,6 @@ class Probes:
 
 def _has_ended(probe: Probe | Idle) -> bool:
     """Whether the service failed or waits for its next try, which would end as this one did."""
-    from agent.kinds.health import Idle
 
     if isinstance(probe, Idle):
         return False

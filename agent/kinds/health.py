@@ -6,36 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from agent.records import vocabulary
 from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State
-from agent.steps import Await, SecretRef
+from agent.steps import Await, Probe
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
-
-
-@vocabulary
-@dataclass(frozen=True)
-class Probe:
-    """How to reach a Jupyter server. ``certificate`` is the path of the one it must present; ``token`` is the agent's own.
-
-    ``unit`` is its service: who waits for the server stops waiting when that has ended.
-    """
-
-    address: str
-    port: int
-    base_url: str
-    certificate: str
-    token: SecretRef
-    unit: str
-
-
-@vocabulary
-@dataclass(frozen=True)
-class Idle:
-    """Awaited before a restart that shall wait for people: that no kernel of the server computes."""
-
-    probe: Probe
 
 
 @dataclass(frozen=True)

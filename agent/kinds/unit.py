@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.host.units import memory_key
-from agent.kinds.health import Idle
 from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, State, disruptive
-from agent.steps import Await, Remember, Step
+from agent.steps import Await, Idle, Remember, Step
 from agent.steps import Unit as Systemctl
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.kinds.certificate import Certificate
 from agent.kinds.directory import Directory
 from agent.kinds.file import File
-from agent.kinds.health import Health, Idle, Probe
+from agent.kinds.health import Health
 from agent.kinds.notebooks import Notebooks
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
@@ -20,7 +20,7 @@ from agent.spec.expand_conda import KERNELS, prefix
 from agent.spec.expand_mysql import secret_of
 from agent.spec.expand_tls import NAME as CERTIFICATE
 from agent.spec.expand_tls import default_names, expand_tls
-from agent.steps import Check, Content, SecretRef
+from agent.steps import Check, Content, Idle, Probe, SecretRef
 
 if TYPE_CHECKING:
     from agent.host.machine import Host

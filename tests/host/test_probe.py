@@ -16,8 +16,7 @@ from agent.host import x509
 from agent.host.looks import Looks
 from agent.host.probe import Probes
 from agent.host.secrets import Secrets
-from agent.kinds.health import Idle, Probe
-from agent.steps import Await, SecretRef, StoreSecret
+from agent.steps import Await, Idle, Probe, SecretRef, StoreSecret
 
 TOKEN = SecretRef("stored", "token")
 UNIT = "there-is-no-such.service"

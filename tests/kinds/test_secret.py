@@ -7,14 +7,14 @@ import pytest
 
 from agent.host.looks import Looks
 from agent.host.secrets import Secrets
-from agent.kinds.health import Health, Idle, Probe
+from agent.kinds.health import Health
 from agent.kinds.notebooks import Notebooks
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
 from agent.plan import compare
 from agent.records import from_record, to_record
 from agent.resource import Action, Change, NotYetReadable
-from agent.steps import Await, ForgetSecret, MakeDirectory, SecretRef, StoreHash, StoreSecret
+from agent.steps import Await, ForgetSecret, Idle, MakeDirectory, Probe, SecretRef, StoreHash, StoreSecret
 
 
 class Host:
