@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -23,17 +22,16 @@ from typing import Self
 
 from agent.errors import HostError
 from agent.sandbox import cgroups, mounts, nspawn, roots, sources, state
+from agent.sandbox.commands import Commands
 from agent.sandbox.forward import Forward
 from agent.sandbox.network import WayOut
 from agent.sandbox.nspawn import Bind
-from agent.sandbox.programs import PATH, require
-from agent.sandbox.result import Result
+from agent.sandbox.programs import require
 from agent.sandbox.roots import Root
 from agent.sandbox.signals import shielded, unwind_on_sigterm
 
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 _REBOOT_STATUS = 133  # with --keep-unit, systemd-nspawn leaves a reboot to whoever started it
-_NEVER = "-sys_time,-sys_module,-wake_alarm"  # there is one clock and one kernel, and they are this system's
 _CONTROLLERS = "memory cpu cpuacct pids blkio devices freezer cpuset"
 _LIMITS = f"""
 for name in {_CONTROLLERS}; do
@@ -62,7 +60,7 @@ def sweep() -> list[str]:
     return [*state.sweep(), *roots.sweep()]
 
 
-class Machine:
+class Machine(Commands):
     """One throw-away host, from ``start()`` to ``stop()``; better as a context manager.
 
     ``network``: a way out through this system, for apt and pip; without it every look-up is refused at once.
@@ -168,7 +166,9 @@ class Machine:
         """Powers off, and copies what the host has written into ``upper``, for a root made of it (agent.sandbox.kept). Ends this host."""
         os.kill(self._leader, _POWER_OFF)
         self._wait_for_nspawn(60)
-        subprocess.run(["cp", "--archive", "--no-target-directory", str(self._there.disk / "upper"), str(upper)], check=True)
+        subprocess.run(
+            ["cp", "--archive", "--no-target-directory", str(self._there.disk / "upper"), str(upper)], check=True
+        )
         self.stop()
 
     # -- what it is
@@ -208,74 +208,6 @@ class Machine:
         return self._lease
 
     # -- what to do with it
-
-    def argv(self, command: Sequence[str], **variables: str) -> list[str]:
-        """How this system runs a command in the host: what ``run`` uses, for terminals and pipes of one's own."""
-        spelled = {
-            "PATH": PATH,
-            "HOME": "/root",
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-            "SYSTEMD_PAGER": "",
-            "SYSTEMD_COLORS": "0",
-            **variables,
-        }
-        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wdns=/"]
-        return [
-            "setpriv",
-            f"--bounding-set={_NEVER}",
-            *enter,
-            "env",
-            "-i",
-            *(f"{name}={value}" for name, value in spelled.items()),
-            *command,
-        ]
-
-    def run(self, command: Sequence[str] | str, *, check: bool = True, timeout: float = 300, stdin: str = "") -> Result:
-        """Runs a command beside the host's services; a string is a script for its /bin/sh -e.
-
-        Quick, and good for looking, but more powerful than the host's own root: it has nearly all capabilities and is
-        outside every unit. Raises HostError when the command fails, unless ``check`` is off.
-        """
-        words = ["/bin/sh", "-ec", command] if isinstance(command, str) else list(command)
-        begun = time.monotonic()
-        try:
-            done = subprocess.run(
-                self.argv(words),
-                check=False,
-                input=stdin,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise HostError(f"{self.name}: {shlex.join(words)}: not finished after {timeout:g} s") from error
-        result = Result(words, done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
-        return result.check() if check else result
-
-    def unit_run(
-        self,
-        command: Sequence[str] | str,
-        *properties: str,
-        check: bool = True,
-        timeout: float = 300,
-        stdin: str = "",
-    ) -> Result:
-        """Runs a command as a transient unit, as a service would run: systemd-run(1) with ``properties``.
-
-        The status is 255 when a signal ended the command; its own otherwise.
-        """
-        words = ["/bin/sh", "-ec", command] if isinstance(command, str) else list(command)
-        options = [f"--property={text}" for text in properties]
-        unit = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect", *options, "--", *words]
-        return self.run(unit, check=check, timeout=timeout, stdin=stdin)
-
-    def shell(self) -> int:
-        """An interactive shell of root on the caller's terminal. Returns its exit status."""
-        return subprocess.run(
-            self.argv(["/bin/bash", "-l"], TERM=os.environ.get("TERM", "dumb")), check=False
-        ).returncode
 
     def forward(self, port: int, *, local: int = 0) -> int:
         """Connects 127.0.0.1:``local`` of this system (0: any free port) with a TCP port of the host.
