@@ -14,8 +14,8 @@ from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import IssueCertificate, Remove, SetAccess
 
 if TYPE_CHECKING:
-    from agent.host.machine import Host
     from agent.host.certificates import CertificateFacts
+    from agent.host.machine import Host
 
 TLS = "/etc/agent/tls"
 """Where certificates are published."""

@@ -72,8 +72,8 @@ class Session:
         channel.send(
             json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"})
         )
-        printed = ""
-        while True:
+        printed, replied, idle = "", False, False
+        while not (replied and idle):  # what is printed comes on another channel than the reply
             message = json.loads(channel.recv())
             if message["parent_header"].get("msg_id") != header["msg_id"]:
                 continue
@@ -83,7 +83,9 @@ class Session:
             elif message["msg_type"] == "error":
                 printed += f"{found['ename']}: {found['evalue']}"
             elif message["msg_type"] == "execute_reply":
-                break
+                replied = True
+            elif message["msg_type"] == "status":
+                idle = found["execution_state"] == "idle"
         self.open(f"api/kernels/{started['id']}", method="DELETE")
         return printed
 
