@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 import signal
@@ -19,17 +20,20 @@ from agent.plan import Plan
 from agent.report import journal, machine, text
 from agent.resource import Action, Disruption, Result
 
+PASSWORD = "jupyter.password"  # noqa: S105  # its name in the store
+
 
 def apply(options: argparse.Namespace) -> int:
     """Makes the host match the spec, or a saved plan."""
     if os.geteuid() != 0:
         raise AgentError("apply changes the host and needs root", hint="sudo agent apply")
+    host = Host(progress=Lines.progress())
     request = Request(
         os.path.abspath(options.spec),
         targets=tuple(options.target),
         lock_timeout=options.lock_timeout,
         retry=options.retry,
-        approve=_ask(options) if sys.stdin.isatty() and sys.stdout.isatty() and not options.yes else None,
+        approve=_ask(options, host) if sys.stdin.isatty() and sys.stdout.isatty() and not options.yes else None,
         waiting=lambda holder: say(f"waiting: {holder} holds the lock"),
     )
     plan = saved.load(request.spec)
@@ -40,7 +44,6 @@ def apply(options: argparse.Namespace) -> int:
             targets=plan.targets,
             approve=lambda found: _same(found, plan, options.spec),
         )
-    host = Host(progress=Lines.progress())
     run = Apply(request, host)
     signal.signal(signal.SIGTERM, lambda *_: run.stop())
     report = run.run()
@@ -57,18 +60,38 @@ def _same(found: Plan, plan: saved.Saved, path: str) -> bool:
     return True
 
 
-def _ask(options: argparse.Namespace) -> Callable[[Plan], bool]:
-    """Shows the plan; asks only where something is interrupted, removed, or repaired against a hand-made change."""
+def _ask(options: argparse.Namespace, host: Host) -> Callable[[Plan], bool]:
+    """Shows the plan; asks only where something is interrupted, removed, or repaired against a hand-made change.
+
+    A password that would be made up is asked for first.
+    """
 
     def approve(found: Plan) -> bool:
         if found.empty:
             return True
         for line in text.plan(found, paint, diff=options.diff):
             print(line)
+        if any(
+            str(change.resource.ref) == f"secret:{PASSWORD}" and change.action is Action.CREATE
+            for change in found.changes
+        ):
+            _ask_password(host)
         harmless = not (found.removals or found.drift or any(c.disruption is Disruption.RESTART for c in found.changes))
         return harmless or input("Apply these changes? [y/N] ").strip().lower() in ("y", "yes")
 
     return approve
+
+
+def _ask_password(host: Host) -> None:
+    from agent.cli.secret import keep
+
+    while value := getpass.getpass("Password for Jupyter (Enter: have one made up): "):
+        if getpass.getpass("once more: ") != value:
+            print("The two are not the same.")
+        elif keep(host, PASSWORD, value):
+            return
+        else:
+            print("At least 8 characters, all of them printable, please.")
 
 
 def show(report: Report, host: Host, options: argparse.Namespace) -> None:
@@ -101,11 +124,11 @@ def show_access(report: Report, host: Host, *, tell: bool) -> None:
         o.ref for o in report.outcomes if o.result is Result.CHANGED and o.change and o.change.action is Action.CREATE
     }
     for ref in sorted(made):
-        if ref.kind == "secret" and ref.name == "jupyter.password":
+        if ref.kind == "secret" and ref.name == PASSWORD:
             from agent.steps import SecretRef
 
             value = host.secrets.value(SecretRef("stored", ref.name))
-            print(f"Password for Jupyter: {value if tell else 'agent secret show jupyter.password'}")
+            print(f"Password for Jupyter: {value if tell else 'sudo agent secret show jupyter.password'}")
 
 
 def _document(report: Report) -> dict[str, object]:

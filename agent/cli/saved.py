@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 
-from agent import plan
+from agent import plan, records
 from agent.errors import AgentError
 from agent.report import machine
 
@@ -24,10 +24,10 @@ class Saved:
 
 
 def digest(found: plan.Plan) -> str:
-    """What two plans have in common when they would do the same: the changes with their current and desired states."""
+    """What two plans have in common when they would do the same: the changes, with the states that are there and the resources wanted."""
     plain = replace(found, changes=tuple(replace(each, interrupts="") for each in found.changes))
-    states = [repr((change.resource, change.current, change.desired)) for change in (*found.changes, *found.removals)]
-    return hashlib.blake2b("\n".join([json.dumps(machine.plan(plain)), *states]).encode(), digest_size=16).hexdigest()
+    states = [(records.digest(change.resource), repr(change.current)) for change in (*found.changes, *found.removals)]
+    return hashlib.blake2b(json.dumps([machine.plan(plain), states]).encode(), digest_size=16).hexdigest()
 
 
 def save(path: str, spec: str, targets: tuple[str, ...], found: plan.Plan) -> None:

@@ -56,8 +56,15 @@ def _set(host: Host, name: str) -> None:
             raise AgentError("the two are not the same; nothing was changed")
     else:
         value = sys.stdin.readline().rstrip("\n")
-    if len(value) < 8 or not value.isprintable():
+    if not keep(host, name, value):
         raise AgentError("a password needs at least 8 characters, all of them printable; nothing was changed")
+    print(f"{name} is set; the next pass puts it to use: sudo agent apply", file=sys.stderr)
+
+
+def keep(host: Host, name: str, value: str) -> bool:
+    """Puts a secret that a person chose into the agent's store; False when it is none that can be used."""
+    if len(value) < 8 or not value.isprintable():
+        return False
     durable.make_directory(host.paths.secrets, 0o700, 0, 0)
     durable.replace(f"{host.paths.secrets}/{name}", f"{value}\n".encode(), mode=0o600)
-    print(f"{name} is set; the next pass puts it to use: sudo agent apply", file=sys.stderr)
+    return True

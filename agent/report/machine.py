@@ -6,8 +6,8 @@ from typing import Any
 
 from agent.errors import Problem
 from agent.plan import Plan
-from agent.report.text import shown
-from agent.resource import Change, Outcome
+from agent.report.text import value
+from agent.resource import Change, Difference, Outcome
 from agent.steps import Content
 
 FORMAT = 1
@@ -32,7 +32,8 @@ def change(each: Change) -> dict[str, Any]:
         "cause": "drift" if each.drift else "intended",
         "disruption": each.disruption.name.lower(),
         "differences": [
-            {"field": d.field, "current": _value(d.current), "desired": _value(d.desired)} for d in each.differences
+            {"field": d.field, "current": _value(d, d.current), "desired": _value(d, d.desired)}
+            for d in each.differences
         ],
     }
     if each.interrupts:
@@ -44,9 +45,10 @@ def change(each: Change) -> dict[str, Any]:
     return line
 
 
-def _value(value: Any) -> str:
+def _value(difference: Difference, held: Any) -> str:
     # texts of files are compared and may be long or private: only that they differ is said here
-    return "(content)" if isinstance(value, Content) or (isinstance(value, str) and "\n" in value) else shown(value)
+    long = isinstance(held, Content) or (isinstance(held, str) and "\n" in held)
+    return "(content)" if long else value(difference, held)
 
 
 def outcome(each: Outcome) -> dict[str, Any]:

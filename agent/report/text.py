@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent.plan import Plan
-from agent.resource import Action, Change, Disruption, Hidden, Outcome, Result
+from agent.resource import Action, Change, Difference, Disruption, Hidden, Outcome, Result
 from agent.steps import Content
 
 Paint = Callable[[str, str], str]
@@ -82,7 +82,7 @@ def _change(change: Change, paint: Paint, *, diff: bool) -> Iterator[str]:
             if each.field == "content":
                 yield from _content(each.current, each.desired, diff=diff)
             else:
-                yield f"        {each.field}: {shown(each.current)} -> {shown(each.desired)}"
+                yield f"        {each.field}: {value(each, each.current)} -> {value(each, each.desired)}"
 
 
 def _content(current: Any, desired: Any, *, diff: bool) -> Iterator[str]:
@@ -104,6 +104,11 @@ def _content(current: Any, desired: Any, *, diff: bool) -> Iterator[str]:
 def text_of(content: Content) -> str:
     """The text with every secret as ``********``."""
     return "".join(piece if isinstance(piece, str) else "********" for piece in content.pieces)
+
+
+def value(difference: Difference, held: Any) -> str:
+    """A field's value as the tools of the field write it: permissions in octal."""
+    return f"{held:04o}" if difference.field == "mode" and isinstance(held, int) else shown(held)
 
 
 def shown(value: Any) -> str:
