@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import HostError, PlanError, refusal
+from agent.errors import HostError, PlanError, UsageError, refusal
 from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, differences
 
 if TYPE_CHECKING:
@@ -221,12 +221,12 @@ def departures(
 
 
 def restricted(desired: Mapping[Ref, Resource], targets: Sequence[str]) -> dict[Ref, Resource]:
-    """Only the targets and what they need. Raises PlanError for a target that is not there."""
+    """Only the targets and what they need. Raises UsageError for a target that is not there."""
     refs = []
     for target in targets:
         matching = [ref for ref in desired if str(ref) == target or ref.kind == target]
         if not matching:
-            raise PlanError(f"no resource is called {target}", hint="agent plan --json lists the refs")
+            raise UsageError(f"no resource is called {target}", hint="agent plan --json lists the refs")
         refs += matching
     wanted = closure(refs, desired)
     return {ref: resource for ref, resource in desired.items() if ref in wanted}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent import plan
-from agent.errors import PlanError
+from agent.errors import PlanError, UsageError
 from agent.ledger import Ledger
 from agent.reconcile import Pass
 from agent.report import text
@@ -121,7 +121,7 @@ def test_targets_bring_what_they_need_and_nothing_else() -> None:
     desired = plan.by_ref([toy("a", after=(ref("b"),)), toy("b"), toy("c")])
 
     assert {each.name for each in plan.restricted(desired, ["toy:a"])} == {"a", "b"}
-    with pytest.raises(PlanError, match="no resource is called toy:x"):
+    with pytest.raises(UsageError, match="no resource is called toy:x"):
         plan.restricted(desired, ["toy:x"])
 
 

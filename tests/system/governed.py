@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from agent.sandbox import Machine
@@ -92,6 +94,12 @@ class Host:
         show = f"for unit in {' '.join(SERVICES)}; do systemctl show -p InvocationID --value $unit; done"
         return dict(zip(SERVICES, self.run(show).splitlines(), strict=True))
 
+    def starts(self, unit: str) -> int:
+        """How often it was started, as the journal has it."""
+        unit_started = "39f53479d3a045ac8e11786248231fbf"  # of sd-messages.h
+        self.run("journalctl --sync")
+        return self.run(f"journalctl --output=cat MESSAGE_ID={unit_started} UNIT={unit}").count("\n")
+
     def assert_as_wanted(self) -> None:
         """Every verb says so, and a further apply does nothing."""
         before = self.invocations()
@@ -101,10 +109,22 @@ class Host:
         assert self.invocations() == before
 
 
+@contextlib.contextmanager
+def governed(spec: str = SPEC, *, suite: str = "bookworm", network: bool = False) -> Iterator[Host]:
+    """A booted host on which the spec was applied."""
+    root = roots.applied_root(suite, spec)
+    with Machine(root, network=network, binds=[roots.channel_bind()], prepare=roots.same_host(root)) as machine:
+        machine.wait_booted()
+        host = Host(machine)
+        host.apply()
+        host.assert_as_wanted()
+        yield host
+
+
 def changes(outcome: dict[str, Any]) -> dict[str, str]:
     """Action by ref: of a plan, or of what an apply did."""
     if "changes" in outcome:
-        removed = {ref: "delete" for ref in outcome["removals"]}
+        removed = dict.fromkeys(outcome["removals"], "delete")
         return {each["ref"]: each["action"] for each in outcome["changes"]} | removed
     done = (each for each in outcome["outcomes"] if each["result"] == "changed")
     return {each["ref"]: each["change"]["action"] for each in done}

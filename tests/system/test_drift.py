@@ -3,15 +3,12 @@ those services that have loaded what was changed, or were stopped."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
 
-from agent.sandbox import Machine
-from tests.system import roots
-from tests.system.governed import SPEC, Host, changes
+from tests.system.governed import Host, changes, governed
 
 CONFIG = "/etc/agent/jupyter/jupyter_server_config.py"
 KEY = "/etc/agent/tls/jupyter/key.pem"
@@ -244,15 +241,8 @@ DRIFTS = {
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     """One for all of these tests: each leaves it as the spec wants it."""
-    with contextlib.ExitStack() as stack:
-        root = roots.applied_root("bookworm", SPEC)
-        machine = Machine(root, network=True, binds=[roots.channel_bind()], prepare=roots.same_host(root))
-        stack.enter_context(machine)
-        machine.wait_booted()
-        governed = Host(machine)
-        governed.apply()
-        governed.assert_as_wanted()
-        yield governed
+    with governed(network=True) as host:
+        yield host
 
 
 @pytest.mark.parametrize("drift", DRIFTS.values(), ids=DRIFTS.keys())
@@ -285,3 +275,85 @@ def test_what_is_changed_by_hand_is_shown_as_drift_and_repaired(host: Host, drif
 
 def _marks(actions: Mapping[str, str]) -> dict[str, str]:
     return {ref: {"create": "+", "update": "~", "delete": "-"}[action] for ref, action in actions.items()}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An input of a service that is changed, and loaded by a restart by hand."""
+
+    by_hand: str
+    ref: str
+    service: str
+
+
+LOADED = {
+    "its configuration": Loaded(f"sed -i '/^# whole/i c.ServerApp.allow_origin = \"x\"' {CONFIG}", f"file:{CONFIG}", "jupyter.service"),
+    "its environment": Loaded("rm /opt/conda/envs/jupyter/conda-meta/notebook-*.json", "environment:jupyter", "jupyter.service"),
+    "its options": Loaded(f"echo max_connections = 9 >>{DATABASE_OPTIONS}", f"file:{DATABASE_OPTIONS}", "mariadb.service"),
+    "a file it is restarted on": Loaded("echo rate = 9 >/etc/ticker.conf", "file:/etc/ticker.conf", "ticker.service"),
+    "its unit file": Loaded(
+        "sed -i s/infinity/1d/ /etc/systemd/system/ticker.service; systemctl daemon-reload",
+        "file:/etc/systemd/system/ticker.service",
+        "ticker.service",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("drift", LOADED.values(), ids=LOADED.keys())
+def test_a_service_that_was_started_with_the_drift_is_started_anew_exactly_once(host: Host, drift: Loaded) -> None:
+    unit = f"unit:{drift.service}"
+    host.run(f"{drift.by_hand}; systemctl restart {drift.service}")
+    before, starts = host.invocations(), host.starts(drift.service)
+
+    text = host.agent("plan")
+    planned = {each["ref"]: each for each in host.plan()["changes"]}
+    assert f"! > {unit}  because of {drift.ref}" in text
+    assert f"Interrupts: {drift.service}" in text
+    assert (planned[unit]["cause"], planned[unit]["disruption"]) == ("drift", "restart")
+
+    repaired = changes(host.apply())
+
+    assert repaired[drift.ref] == "update"
+    assert unit in repaired
+    assert host.starts(drift.service) == starts + 1
+    after = host.invocations()
+    assert [name for name in after if after[name] != before[name]] == [drift.service]
+    host.assert_as_wanted()
+
+
+def test_a_service_that_was_started_by_hand_with_what_is_wanted_is_left_alone(host: Host) -> None:
+    host.run("systemctl restart ticker.service mariadb.service")
+    host.agent("verify", "--quiet")
+    host.assert_as_wanted()
+
+
+def test_a_directory_that_its_owner_made_a_link_is_refused_and_said(host: Host) -> None:
+    look = "ls -lnd /root; ls -An /root"
+    host.run("cd /home/notebook; mv .ssh .ssh.mine; runuser -u notebook -- ln -s /root .ssh")
+    before = host.run(look)
+
+    assert "! ~ directory:/home/notebook/.ssh" in host.agent("verify", status=2)
+    outcomes = {each["ref"]: each for each in host.apply(status=3)["outcomes"]}
+
+    assert outcomes["directory:/home/notebook/.ssh"]["result"] == "failed"
+    assert outcomes["file:/home/notebook/.ssh/authorized_keys"]["result"] == "skipped"
+    assert {each["result"] for ref, each in outcomes.items() if ".ssh" not in ref} == {"unchanged"}
+    assert "directory:/home/notebook/.ssh: failed" in host.agent("status", status=2)
+    assert host.run(look) == before
+    host.run("cd /home/notebook; rm .ssh; mv .ssh.mine .ssh")
+    host.apply()
+    host.assert_as_wanted()
+
+
+def test_an_account_that_was_deleted_comes_back_with_its_home_as_it_was(host: Host) -> None:
+    host.run("systemctl stop jupyter.service; echo work >/home/notebook/work; userdel notebook")
+
+    assert "! + user:notebook" in host.agent("verify", status=2)
+    host.apply()
+
+    assert (
+        host.run("cat /home/notebook/work; stat -c %U /home/notebook /home/notebook/.my.cnf")
+        == "work\nnotebook\nnotebook\n"
+    )
+    assert host.run("systemctl is-active jupyter.service") == "active\n"
+    host.assert_as_wanted()
