@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +67,7 @@ class Machine(Commands):
     boot. ``disk``: the most that its RAM disk may grow to. ``capabilities``: beyond those systemd-nspawn gives; not
     all, with which a host could set this system's clock. ``syscalls``: beyond its filter's, as in its
     --system-call-filter. ``unified``: control groups v2 although this system has v1; limits then do nothing.
+    ``patience``: seconds that a boot may take.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Machine(Commands):
         capabilities: Sequence[str] = ("CAP_NET_ADMIN",),
         syscalls: Sequence[str] = (),
         unified: bool = False,
+        patience: float = 90,
     ) -> None:
         self.suite = root.suite
         self._layers = root.layers
@@ -91,6 +92,7 @@ class Machine(Commands):
         self._capabilities = capabilities
         self._syscalls = syscalls
         self._unified = unified
+        self._patience = patience
         self._lease: state.Lease | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -318,29 +320,13 @@ class Machine(Commands):
                     **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if self._unified else {}),
                 },
             )
-            self._wait_ready(notify, 90)
+            try:
+                self._leader = nspawn.wait_ready(notify, lambda: self.running, self._patience)
+            except HostError as error:
+                raise HostError(f"{self.name}: {error}\n{self.console()}") from None
         if not self._unified and cgroups.controllers_are_v1():
             # mounted read-only by systemd-nspawn: without this, MemoryMax= and the like do nothing, silently
             self.run(_LIMITS)
-
-    def _wait_ready(self, notify: socket.socket, timeout: float) -> None:
-        """systemd-nspawn tells the ID of the host's first process, then passes on its READY=1: sd_notify(3)."""
-        deadline = time.monotonic() + timeout
-        notify.settimeout(0.2)
-        ready = False
-        while not (ready and self._leader):
-            if not self.running:
-                raise HostError(f"{self.name}: systemd-nspawn ended before it had booted\n{self.console()}")
-            if time.monotonic() > deadline:
-                raise HostError(f"{self.name}: not booted after {timeout:g} s\n{self.console()}")
-            try:
-                lines = notify.recv(65536).decode(errors="replace").splitlines()
-            except TimeoutError:
-                continue
-            ready = ready or "READY=1" in lines
-            for line in lines:
-                if line.startswith("X_NSPAWN_LEADER_PID="):
-                    self._leader = int(line.partition("=")[2])
 
     def _wait_for_nspawn(self, timeout: float) -> int | None:
         assert self._nspawn is not None  # noqa: S101 - only called for a host that was booted

@@ -1,9 +1,11 @@
-"""The command line of systemd-nspawn(1), the same for hosts that boot and for layers that are built."""
+"""The command line of systemd-nspawn(1), the same for hosts that boot and for layers that are built, and what it tells of a boot."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import socket
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +53,27 @@ def command(root: Path, name: str, *options: str, binds: Iterable[Bind] = (), wo
 
 
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
+
+
+def wait_ready(notify: socket.socket, alive: Callable[[], bool], timeout: float) -> int:
+    """Waits until the host has booted; returns the ID of its first process.
+
+    systemd-nspawn tells that first, then passes on the host's READY=1: sd_notify(3). Raises HostError.
+    """
+    deadline = time.monotonic() + timeout
+    notify.settimeout(0.2)
+    leader, ready = 0, False
+    while not (ready and leader):
+        if not alive():
+            raise HostError("systemd-nspawn ended before it had booted")
+        if time.monotonic() > deadline:
+            raise HostError(f"not booted after {timeout:g} s")
+        try:
+            lines = notify.recv(65536).decode(errors="replace").splitlines()
+        except TimeoutError:
+            continue
+        ready = ready or "READY=1" in lines
+        for line in lines:
+            if line.startswith("X_NSPAWN_LEADER_PID="):
+                leader = int(line.partition("=")[2])
+    return leader
