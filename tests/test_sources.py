@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.sandbox.sources import Archive, archives, pip_folders, pip_settings, put
 
-DEBIAN = (Archive("http://deb.debian.org/debian"), Archive("http://deb.debian.org/debian-security"))
+DEBIAN = (Archive("http://ftp.debian.org/debian"), Archive("http://security.debian.org/debian-security"))
 
 SOURCES = """\
 # a mirror

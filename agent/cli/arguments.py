@@ -64,87 +64,90 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     top.add_argument("--version", action="version", version=f"agent {VERSION}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+    _validate(verbs)
+    _plan(verbs)
+    _apply(verbs)
+    _verify(verbs)
+    _status(verbs)
+    _daemon(verbs)
+    _show(verbs)
+    _secret(verbs)
+    _cert(verbs)
+    _doctor(verbs)
+    _try(verbs)
+    return top
 
+
+def _validate(verbs: Any) -> None:
     validate = _verb(verbs, "validate", "look", "say everything that is wrong with a spec, and where")
     _spec(validate)
     _json(validate)
 
+
+def _plan(verbs: Any) -> None:
     plan = _verb(verbs, "plan", "look", "show what apply would change", more="Changes nothing.")
     _spec(plan)
     _json(plan)
     _scope(plan)
     plan.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when changes are pending")
     plan.add_argument("--diff", action="store_true", help="show the lines of files that would change")
-    plan.add_argument(
-        "--out", metavar="FILE", help="save the plan; `agent apply FILE` makes exactly these changes or none"
-    )
+    exactly = "save the plan; `agent apply FILE` makes exactly these changes or none"
+    plan.add_argument("--out", metavar="FILE", help=exactly)
 
-    apply = _verb(
-        verbs,
-        "apply",
-        "apply",
-        "make the host match the spec",
-        more="SPEC may also be a plan saved by `agent plan --out`.",
-    )
+
+def _apply(verbs: Any) -> None:
+    saved = "SPEC may also be a plan saved by `agent plan --out`."
+    apply = _verb(verbs, "apply", "apply", "make the host match the spec", more=saved)
     _spec(apply, what="the spec or a saved plan")
     _json(apply)
     _scope(apply)
     apply.add_argument("-y", "--yes", action="store_true", help="do not ask, even where a service is interrupted")
     apply.add_argument("--diff", action="store_true", help="show the lines of files that change, with the question")
-    apply.add_argument(
-        "--lock-timeout",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="how long to wait for another run (default 60)",
-    )
+    wait = "how long to wait for another run (default 60)"
+    apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=wait)
     apply.add_argument("--retry", action="store_true", help="apply a spec that was rolled back once more")
 
-    verify = _verb(
-        verbs, "verify", "look", "check that the host is as the spec wants it", more="Exits with 2 when it is not."
-    )
+
+def _verify(verbs: Any) -> None:
+    text = "check that the host is as the spec wants it"
+    verify = _verb(verbs, "verify", "look", text, more="Exits with 2 when it is not.")
     _spec(verify)
     _json(verify)
     _scope(verify)
 
-    status = _verb(
-        verbs, "status", "status", "show the last pass", more="Exits with 2 when something was not as wanted."
-    )
-    _json(status)
 
-    daemon = _verb(
-        verbs,
-        "daemon",
-        "daemon",
-        "keep the host as the spec wants it",
-        more="Runs until it is stopped; meant for agent.service.",
-    )
-    _spec(daemon)
+def _status(verbs: Any) -> None:
+    more = "Exits with 2 when something was not as wanted."
+    _json(_verb(verbs, "status", "status", "show the last pass", more=more))
 
-    render = _verb(
-        verbs, "render", "look", "print a file as it would be written", more="Secrets are shown as ********."
-    )
+
+def _daemon(verbs: Any) -> None:
+    more = "Runs until it is stopped; meant for agent.service."
+    _spec(_verb(verbs, "daemon", "daemon", "keep the host as the spec wants it", more=more))
+
+
+def _show(verbs: Any) -> None:
+    more = "Secrets are shown as ********."
+    render = _verb(verbs, "render", "look", "print a file as it would be written", more=more)
     _spec(render)
     render.add_argument("--path", metavar="FILE", help="which file; without it, the files there are")
-
     schema = _verb(verbs, "schema", "look", "print the JSON Schema of the spec")
     schema.add_argument("--status", action="store_true", help="that of the status document instead")
+    completion = _verb(verbs, "completion", "completion", "print the completion script for bash")
+    completion.add_argument("shell", nargs="?", default="bash", choices=("bash",))
 
-    _secret(verbs)
-    cert = _verb(
-        verbs, "cert", "cert", "show the server's certificate: names, end, fingerprint, and the file to import"
-    )
+
+def _cert(verbs: Any) -> None:
+    text = "show the server's certificate: names, end, fingerprint, and the file to import"
+    cert = _verb(verbs, "cert", "cert", text)
     _spec(cert)
     _json(cert)
 
+
+def _doctor(verbs: Any) -> None:
     doctor = _verb(verbs, "doctor", "doctor", "look for what commonly stands in the way, and say the way out")
     _spec(doctor)
     _json(doctor)
-
-    _try(verbs)
-    completion = _verb(verbs, "completion", "completion", "print the completion script for bash")
-    completion.add_argument("shell", nargs="?", default="bash", choices=("bash",))
-    return top
 
 
 def _secret(verbs: Any) -> None:

@@ -183,8 +183,8 @@ def archives(etc_apt: Path) -> tuple[Archive, Archive]:
         elif _DEBIAN.match(suite):
             archive = archive or found
     return (
-        archive or Archive("http://deb.debian.org/debian"),
-        security or Archive("http://deb.debian.org/debian-security"),
+        archive or Archive("http://ftp.debian.org/debian"),
+        security or Archive("http://security.debian.org/debian-security"),
     )
 
 
