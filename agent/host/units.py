@@ -160,14 +160,9 @@ class Units:
         if step.verb in _READS_FILES and any(self.show(name).needs_reload for name in step.names):
             self._systemctl("daemon-reload", (), step.timeout)
             self.forget()
-        if step.verb in _STARTS:
-            for name in step.names:
-                facts = self.show(name)
-                self._note(name, facts.invocation, NEVER)
-                if facts.active == "failed":
-                    self._programs.run(_command("reset-failed", (name,)))  # else its limit of starts may still hold
+        verb = self._announce(step) if step.verb in _STARTS else step.verb
         begun = time.time()
-        self._systemctl(step.verb, step.names, step.timeout, begun)
+        self._systemctl(verb, step.names, step.timeout, begun)
         if step.verb == "unmask":  # which leaves a mask that is for this boot only
             self._systemctl("unmask --runtime", step.names, step.timeout)
         self.forget()
@@ -182,6 +177,21 @@ class Units:
         elif step.verb == "reload":
             for name in step.names:
                 self._note(name, NEVER, self.show(name).invocation)
+
+    def _announce(self, step: Unit) -> str:
+        """Notes a start that is about to be made; the verb to make it with."""
+        verb = step.verb
+        for name in step.names:
+            facts = self.show(name)
+            if verb == "start" and facts.active == "activating" and name in self._intended:
+                # a run that was killed, or the boot, is at it; one with other inputs would not do
+                if not self.is_stale(name, self._intended[name]):
+                    continue
+                verb = "restart"
+            self._note(name, facts.invocation, NEVER)
+            if facts.active == "failed":
+                self._programs.run(_command("reset-failed", (name,)))  # else its limit of starts may still hold
+        return verb
 
     def _settle(self, names: tuple[str, ...]) -> None:
         """Gives services that count as started before their program runs the time to fail (systemd.service(5), Type=)."""

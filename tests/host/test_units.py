@@ -44,11 +44,13 @@ class Systemd(Scripted):
         if self.killed == "before" and words & {"start", "restart"}:
             raise Killed
         if words & {"start", "restart"}:
-            self.invocations += 1
+            if "restart" in words or self.active != "activating":  # a start that is under way is joined
+                self.invocations += 1
             self.active = "failed" if self.broken else "active"
         if "daemon-reload" in words:
             self.needs_reload = False
-        if self.killed == "after" and words & {"start", "restart"}:
+        if self.killed in ("after", "meanwhile") and words & {"start", "restart"}:
+            self.active = "activating" if self.killed == "meanwhile" else self.active
             raise Killed
         return done
 
@@ -108,6 +110,24 @@ def test_an_agent_that_is_killed_makes_up_for_exactly_one_restart(
             after.perform(Unit("restart", (NAME,)))
 
     assert systemd.invocations == 2
+
+
+@pytest.mark.parametrize(("wanted", "starts"), [("one", 1), ("two", 2)], ids=["the-same", "another-spec-meanwhile"])
+def test_a_start_that_a_killed_run_asked_for_is_joined_if_it_is_the_right_one(
+    units: Faked, systemd: Systemd, tmp_path: Path, wanted: str, starts: int
+) -> None:
+    systemd.killed = "meanwhile"
+    units.intend(NAME, "one")
+    with pytest.raises(Killed):
+        units.perform(Unit("start", (NAME,)))
+    systemd.killed = ""
+
+    after = Faked(systemd, tmp_path)
+    after.intend(NAME, wanted)
+    after.perform(Unit("start", (NAME,)))
+
+    assert not after.is_stale(NAME, wanted)
+    assert systemd.invocations == starts
 
 
 def test_a_restart_by_someone_else_pays_what_was_owed(units: Faked, systemd: Systemd, tmp_path: Path) -> None:
