@@ -68,8 +68,11 @@ class Person:
         token = self._cookie("_xsrf")
         assert self.page.evaluate(_PUT, [f"{self._url}api/contents/{path}", token, body]) == 201
         self.page.goto(f"{self._url}{'lab/tree' if interface == 'lab' else 'notebooks'}/{path}")
+        # a cell that is run while there is "No Kernel" yet brings up a dialog to choose one
+        self.page.locator(".jp-Toolbar-kernelName").filter(has_not_text="No Kernel").wait_for()
         self.page.wait_for_selector(_IDLE, state="attached")
-        self._no_news()
+        if interface == "lab":
+            self._no_news()
 
     def type_and_run(self, number: int, code: str) -> str:
         """Types code into a cell, presses Shift+Enter, and returns the cell's output."""
@@ -123,6 +126,11 @@ def person(machine: Machine, url: str, key: str) -> Iterator[Person]:
         )
         try:
             yield Person(context, url)
+        except BaseException as error:
+            seen = Path(tempfile.mkdtemp(prefix="agent-test-page-")) / "page.png"
+            context.pages[0].screenshot(path=seen)
+            error.add_note(f"the page at that moment: {seen}")
+            raise
         finally:
             context.close()
 
