@@ -139,8 +139,8 @@ class Apply:
     def _remove(self, desired: Mapping[Ref, Resource]) -> tuple[tuple[Outcome, ...], tuple[Ref, ...]]:
         if self.request.targets or self._stopped:
             return (), ()
-        removals, orphans = plan.departures(desired, self.host, self.ledger)
-        return tuple(remove(removals, self.host, self.ledger)), orphans
+        outcomes, orphans = remove(plan.departures(desired, self.host, self.ledger), self.host, self.ledger)
+        return tuple(outcomes), orphans
 
     def _judge(
         self, spec: Mapping[Ref, Resource], desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.host import durable
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the agent knows of one resource. ``made``: ``created`` (it was not there), ``replaced`` (something else was; its original is kept) or
-    ``adopted`` (it was right when first seen, so it is not the agent's to remove). ``right``: its fingerprint when last seen right."""
+    """What the agent knows of one resource. ``made``: ``created`` (it was not there), ``replaced`` (something else was; its original is kept),
+    ``adopted`` (it was right when first seen, so it is not the agent's to remove) or ``left`` (created, and gone from the spec since, but something of
+    others is in it, so that it stays). ``right``: its fingerprint when last seen right."""
 
     resource: Resource
     made: str
@@ -66,7 +67,7 @@ class Ledger:
 
     def making(self, resource: Resource, *, existed: bool) -> None:
         """Notes that this is about to be made or replaced, unless it is known already."""
-        known = self._entries.get(resource.ref)
+        known = self._known(resource.ref)
         if known is None:
             made = "replaced" if existed else "created"
         elif known.made == "adopted":
@@ -78,16 +79,27 @@ class Ledger:
     def seen_right(self, resource: Resource, host: Host) -> None:
         """Notes that this was seen right. Writes only when that is news."""
         right = resource.fingerprint(host)
-        known = self._entries.get(resource.ref)
+        known = self._known(resource.ref)
         entry = Entry(resource.stub(), known.made if known else "adopted", right)
-        if entry != known:
+        if entry != self._entries.get(resource.ref):
             self._put(entry)
+
+    def left(self, ref: Ref) -> None:
+        """Notes that this left the spec and stays for what is in it."""
+        entry = self._entries[ref]
+        if entry.made != "left":
+            self._put(replace(entry, made="left"))
 
     def gone(self, ref: Ref) -> None:
         """Forgets one that was removed, or that is not the agent's to keep any longer."""
         if ref in self._entries:
             self._append({"ref": str(ref), "gone": True})
             del self._entries[ref]
+
+    def _known(self, ref: Ref) -> Entry | None:
+        """The entry of one that is in the spec, perhaps again."""
+        entry = self._entries.get(ref)
+        return replace(entry, made="created") if entry is not None and entry.made == "left" else entry
 
     def _put(self, entry: Entry) -> None:
         self._append(_to_line(entry))

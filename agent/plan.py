@@ -12,7 +12,7 @@ from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Reso
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
-    from agent.ledger import Ledger
+    from agent.ledger import Entry, Ledger
 
 
 def by_ref(resources: Iterable[Resource]) -> dict[Ref, Resource]:
@@ -191,33 +191,61 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
                 change = replace(change, interrupts=resource.interrupts(host))
             if change is not None:
                 pending[resource.ref] = change
-    removals, orphans = departures(desired, host, ledger)
-    return Plan(tuple(pending.values()), removals, orphans, tuple(failures), len(desired))
+    gone = departures(desired, host, ledger)
+    return Plan(tuple(pending.values()), gone.removals, gone.orphans, tuple(failures), len(desired))
 
 
-def departures(
-    desired: Mapping[Ref, Resource], host: Host, ledger: Ledger
-) -> tuple[tuple[Change, ...], tuple[Ref, ...]]:
-    """What left the spec: changes that remove what the agent made or put back what stood there, in order; and the orphans that stay."""
-    gone = [entry for entry in ledger.entries() if entry.ref not in desired]
-    orphans = tuple(sorted(entry.ref for entry in gone if entry.resource.holds_work and entry.made == "created"))
-    # what was changed but cannot be put back (a unit that was enabled already) is let go as it is
-    removable = [
-        entry.resource
-        for entry in gone
-        if entry.ref not in orphans
-        and (entry.made == "created" or (entry.made == "replaced" and entry.resource.original()))
-    ]
-    changes = []
-    for resource in order(removable, backwards=True):
-        try:
-            current = resource.read(host)
-        except NotYetReadable:
-            current = None
-        except (HostError, OSError):
-            current = resource.desired()  # its removal will say what is in the way
-        changes.append(Change(resource, Action.DELETE, current=current))
-    return tuple(changes), orphans
+@dataclass(frozen=True)
+class Departures:
+    """What left the spec. ``removals`` go, or what stood there before comes back; ``orphans`` stay and are reported; ``released`` stay as they are,
+    for they were there before the agent, and there is nothing to put back."""
+
+    removals: tuple[Change, ...]
+    orphans: tuple[Ref, ...]
+    released: tuple[Ref, ...]
+    resources: Mapping[Ref, Resource]
+    """All of them."""
+
+
+def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Departures:
+    """What left the spec; the removals in an order in which each goes before what it needs."""
+    gone = {entry.ref: entry for entry in ledger.entries() if entry.ref not in desired}
+    orphans = {ref for ref, entry in gone.items() if _stays(entry, host)}
+    removals, released = [], []
+    # all are ordered: what is removed may need it by way of something that stays
+    for resource in order((entry.resource for entry in gone.values()), backwards=True):
+        entry = gone[resource.ref]
+        back = entry.made == "replaced" and resource.original() is not None
+        if resource.ref in orphans:
+            continue
+        if back or entry.made in ("created", "left"):
+            removals.append(_removal(resource, desired, host, back=back))
+        else:
+            released.append(resource.ref)
+    resources = {ref: entry.resource for ref, entry in gone.items()}
+    return Departures(tuple(removals), tuple(sorted(orphans)), tuple(released), resources)
+
+
+def _stays(entry: Entry, host: Host) -> bool:
+    if entry.made == "left":
+        return entry.resource.remains(host)
+    return entry.resource.holds_work and entry.made == "created"
+
+
+def _removal(resource: Resource, desired: Mapping[Ref, Resource], host: Host, *, back: bool) -> Change:
+    current = None
+    try:
+        current = resource.read(host)
+    except NotYetReadable:
+        if behind(resource, desired):
+            current = resource.desired()  # what it is in is there to stay; with that gone it is gone, too
+    except (HostError, OSError):
+        current = resource.desired()  # its removal will say what is in the way
+    disruption = _worst(current) if current is not None and not back else Disruption.NONE
+    interrupts = resource.interrupts(host) if disruption is Disruption.RESTART else ""
+    return Change(
+        resource, Action.DELETE, current=current, disruption=disruption, interrupts=interrupts, puts_back=back
+    )
 
 
 def restricted(desired: Mapping[Ref, Resource], targets: Sequence[str]) -> dict[Ref, Resource]:

@@ -135,9 +135,11 @@ class Pass:
         resource = change.resource
         self.host.progress.say(str(resource.ref), change.action.value)
         known = self.ledger.entry(resource.ref)
-        if change.current is not None and (path := resource.original()) and (known is None or known.made == "adopted"):
-            self.host.perform(Keep(str(resource.ref), path))
-        self.ledger.making(resource, existed=change.current is not None)
+        adopted = known is not None and known.made == "adopted"
+        if not (adopted and change.drift):  # else it becomes again what it was before the agent came
+            if change.current is not None and (path := resource.original()) and (known is None or adopted):
+                self.host.perform(Keep(str(resource.ref), path))
+            self.ledger.making(resource, existed=change.current is not None)
         if change.drift:
             for follower in self.desired.values():
                 if resource.ref in follower.follows():
@@ -187,40 +189,50 @@ class Pass:
             self.host.progress.ended(outcome)
 
 
-def remove(removals: Sequence[Change], host: Host, ledger: Ledger) -> list[Outcome]:
-    """Removes what left the spec, in the given order; what was replaced is put back. Orphans are not among the removals."""
+def remove(gone: plan.Departures, host: Host, ledger: Ledger) -> tuple[list[Outcome], tuple[Ref, ...]]:
+    """Removes what left the spec, or puts back what stood there before. The outcomes, and the refs that stay after all for what is in them."""
     outcomes: list[Outcome] = []
-    failed: set[Ref] = set()
-    for change in removals:
-        resource, begun = change.resource, time.monotonic()
-        entry = ledger.entry(resource.ref)
-        message = hint = ""
-        try:
-            blocked = [
-                each.ref
-                for each in (c.resource for c in removals)
-                if resource.ref in each.needs() and each.ref in failed
-            ]
-            if blocked:
-                message = f"{blocked[0]}, which needs it, could not be removed"
-            elif entry is not None and entry.made == "replaced" and (path := resource.original()):
-                host.perform(PutBack(str(resource.ref), path))
-            elif change.current is not None:
-                host.progress.say(str(resource.ref), Action.DELETE.value)
-                for step in resource.steps(change):
-                    host.perform(step)
-                if resource.read(host) is not None:
-                    message = "is still there"
-        except (HostError, NotYetReadable) as error:
-            message, hint = str(error), getattr(error, "hint", "")
-        except OSError as error:
-            message, hint = str(refusal(error)), refusal(error).hint
-        if message:
-            failed.add(resource.ref)
+    failed: dict[Ref, set[Ref]] = {}
+    stay: list[Ref] = []
+    for change in gone.removals:
+        ref, begun = change.resource.ref, time.monotonic()
+        blocking = [other for other, needed in failed.items() if ref in needed]
+        if blocking:
+            message, hint = f"{blocking[0]}, which needs it, could not be removed", ""
         else:
-            ledger.gone(resource.ref)
+            message, hint = _remove_one(change, host)
+        if change.current is not None and not blocking and change.resource.remains(host):
+            stay.append(ref)
+            ledger.left(ref)
+            if message:
+                continue
+        elif message:
+            failed[ref] = plan.closure([ref], gone.resources)
+        else:
+            ledger.gone(ref)
         result = Result.FAILED if message else Result.CHANGED
-        outcome = Outcome(resource.ref, result, change, message, hint, seconds=time.monotonic() - begun)
-        host.progress.ended(outcome)
-        outcomes.append(outcome)
-    return outcomes
+        outcomes.append(Outcome(ref, result, change, message, hint, seconds=time.monotonic() - begun))
+        host.progress.ended(outcomes[-1])
+    if not failed:
+        for ref in gone.released:
+            ledger.gone(ref)
+    return outcomes, tuple(sorted({*gone.orphans, *stay}))
+
+
+def _remove_one(change: Change, host: Host) -> tuple[str, str]:
+    """Why it could not be removed, and a hint; nothing when it is gone."""
+    resource = change.resource
+    try:
+        if change.puts_back:
+            host.perform(PutBack(str(resource.ref), resource.original() or ""))
+        elif change.current is not None:
+            host.progress.say(str(resource.ref), Action.DELETE.value)
+            for step in resource.steps(change):
+                host.perform(step)
+            if resource.read(host) is not None:
+                return "is still there", ""
+    except (HostError, NotYetReadable) as error:
+        return str(error), getattr(error, "hint", "")
+    except OSError as error:
+        return str(refusal(error)), refusal(error).hint
+    return "", ""

@@ -106,6 +106,8 @@ class Change:
     """In a plan: what a restart would interrupt, in words."""
     known_after: Ref | None = None
     """Set in a plan when the current state can only be read once this ref is right."""
+    puts_back: bool = False
+    """For a delete: whether what stood there before the agent came is put back."""
 
     def touches(self, *names: str) -> bool:
         """Whether any of these fields differs; always true on create."""
@@ -175,6 +177,10 @@ class Resource:
     def interrupts(self, host: Host) -> str:  # noqa: ARG002  # servers ask it
         """What a restart would interrupt just now, in words, for the plan."""
         return ""
+
+    def remains(self, host: Host) -> bool:  # noqa: ARG002  # what can hold other people's files asks it
+        """Whether something of others keeps it from being removed, or is left in its place: that stays, and is reported."""
+        return False
 
     def judges(self) -> bool:
         """Whether it is the look at a service's health: its failing, for whatever reason, means that what was changed does not work."""

@@ -47,6 +47,9 @@ class Toy(Resource):
     def desired(self) -> ToyState:
         return ToyState(self.value, stale=False if self.inputs else None)
 
+    def remains(self, host: Any) -> bool:
+        return self.name in host.crowded
+
     def _digest(self, host: Any) -> str:
         return " ".join(host.fingerprint(ref) or "" for ref in self.inputs)
 
@@ -82,13 +85,14 @@ KINDS.update({"toy": Toy, "batched": Batched, "precious": Precious})
 
 @dataclass
 class FakeHost:
-    """``refuse`` names things whose steps fail; ``ignore`` those whose steps do nothing; ``hook`` runs before each step."""
+    """``refuse`` names things whose steps fail; ``ignore`` those whose steps do nothing; ``crowded`` those that others' files keep from being removed; ``hook`` runs before each step."""
 
     table: dict[str, str] = field(default_factory=dict)
     memory: dict[str, str] = field(default_factory=dict)
     refuse: set[str] = field(default_factory=set)
     ignore: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
+    crowded: set[str] = field(default_factory=set)
     performed: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
@@ -114,7 +118,7 @@ class FakeHost:
         if self.barrier is not None:
             self.barrier.wait(timeout=5)
         self.performed.append(step.key)
-        if name in self.refuse:
+        if name in self.refuse or (value == "None" and name in self.crowded):
             raise HostError(f"{name} refuses", hint="ask nicely")
         if name in self.ignore:
             return

@@ -113,8 +113,7 @@ def test_changes_of_a_batched_kind_are_made_in_one_go(tmp_path: Path) -> None:
 
 def departed(host: Any, tmp_path: Path) -> tuple[list[Outcome], tuple[Ref, ...]]:
     ledger = Ledger(str(tmp_path / "ledger"))
-    removals, orphans = plan.departures({}, host, ledger)
-    return remove(removals, host, ledger), orphans
+    return remove(plan.departures({}, host, ledger), host, ledger)
 
 
 def test_what_left_the_spec_is_removed_if_it_was_made_here_dependants_first(tmp_path: Path) -> None:
@@ -127,6 +126,74 @@ def test_what_left_the_spec_is_removed_if_it_was_made_here_dependants_first(tmp_
     assert [outcome.ref.name for outcome in outcomes] == ["b", "a"]
     assert host.table == {"theirs": "1"}
     assert orphans == ()
+
+
+def test_what_is_removed_goes_before_what_it_needs_by_way_of_something_that_stays(tmp_path: Path) -> None:
+    host = FakeHost({"unit": "1"})
+    run([Toy("a", "1"), Toy("unit", "1", after=(ref("a"),)), Toy("b", "1", after=(ref("unit"),))], host, tmp_path)
+
+    outcomes, _ = departed(host, tmp_path)
+
+    assert [outcome.ref.name for outcome in outcomes] == ["b", "a"]
+
+
+def test_what_cannot_be_removed_keeps_what_it_needs_by_way_of_something_that_stays(tmp_path: Path) -> None:
+    host = FakeHost({"unit": "1"})
+    run([Toy("a", "1"), Toy("unit", "1", after=(ref("a"),)), Toy("b", "1", after=(ref("unit"),))], host, tmp_path)
+    host.refuse.add("b")
+
+    outcomes, _ = departed(host, tmp_path)
+
+    assert [outcome.message for outcome in outcomes] == ["b refuses", "toy:b, which needs it, could not be removed"]
+    host.refuse.clear()
+    assert [outcome.ref.name for outcome in departed(host, tmp_path)[0]] == ["b", "a"]
+
+
+def test_what_others_have_put_something_into_stays_until_it_is_empty(tmp_path: Path) -> None:
+    host = FakeHost(crowded={"shared"})
+    run([Toy("shared", "1")], host, tmp_path)
+
+    for _ in range(2):
+        assert departed(host, tmp_path) == ([], (ref("shared"),))
+    host.crowded.clear()
+    outcomes, orphans = departed(host, tmp_path)
+
+    assert ([outcome.result for outcome in outcomes], orphans, host.table) == ([Result.CHANGED], (), {})
+
+
+def test_what_stayed_and_comes_back_into_the_spec_is_the_agent_s_again(tmp_path: Path) -> None:
+    host = FakeHost(crowded={"shared"})
+    run([Toy("shared", "1")], host, tmp_path)
+    departed(host, tmp_path)
+    run([Toy("shared", "1")], host, tmp_path)
+    host.crowded.clear()
+
+    outcomes, _ = departed(host, tmp_path)
+
+    assert [outcome.ref.name for outcome in outcomes] == ["shared"]
+
+
+def test_what_was_right_before_the_agent_came_stays_as_it_was_then_even_after_drift(tmp_path: Path) -> None:
+    host = FakeHost({"theirs": "1"})
+    run([Toy("theirs", "1", keeps=True)], host, tmp_path)
+    host.table["theirs"] = "by hand"
+    run([Toy("theirs", "1", keeps=True)], host, tmp_path)
+
+    assert departed(host, tmp_path) == ([], ())
+    assert host.table == {"theirs": "1"}
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_gone_while_what_it_is_in_stays(tmp_path: Path) -> None:
+    host = FakeHost()
+    account = Toy("account", "1", after=(ref("server"),))
+    run([Toy("server", "1"), account], host, tmp_path)
+    host.unreadable.add("account")
+    server = plan.by_ref([Toy("server", "1")])
+    ledger = Ledger(str(tmp_path / "ledger"))
+
+    outcomes, _ = remove(plan.departures(server, host, ledger), host, ledger)  # type: ignore[arg-type]
+
+    assert [outcome.message for outcome in outcomes] == ["account cannot be read yet"]
 
 
 def test_what_holds_work_stays_and_is_an_orphan(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class DirectoryState(State):
 class Directory(Resource):
     """A directory with its owner and mode; what is in it is not managed. ``name`` is its path.
 
-    ``below`` names the account in whose home it lies. Removed only when it is empty.
+    ``below`` names the account in whose home it lies. Removed only when it is empty; until then it stays.
     """
 
     kind: ClassVar[str] = "directory"
@@ -46,6 +46,9 @@ class Directory(Resource):
     def read(self, host: Host) -> DirectoryState | None:
         facts = host.files.facts(self.name)
         return None if facts is None else DirectoryState(facts.mode, facts.owner, facts.group, facts.kind)
+
+    def remains(self, host: Host) -> bool:
+        return bool(host.files.names(self.name))
 
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is Action.DELETE:

@@ -35,7 +35,7 @@ class Environment(Resource):
 
     ``packages`` are match specs, ``pip`` requirements, ``channels`` names or addresses, first one first; ``mirrors`` maps
     a channel to the addresses to use instead of its own. A package that leaves the lists is removed; one that the owner
-    added stays unless it contradicts the lists. Removing the environment leaves files that no package owns.
+    added stays unless it contradicts the lists. Removing the environment leaves files that no package owns, and says so.
     """
 
     kind: ClassVar[str] = "environment"
@@ -70,6 +70,9 @@ class Environment(Resource):
     def steps(self, change: Change) -> Iterator[Step]:
         verb = "remove" if change.action is Action.DELETE else "apply"
         yield Work("conda", self.owner, tuple({**self._request(), "verb": verb}.items()), label=str(self.ref))
+
+    def remains(self, host: Host) -> bool:
+        return host.environments.installed(self.prefix) is None and host.files.facts(self.prefix) is not None
 
     def fingerprint(self, host: Host) -> str | None:  # noqa: ARG002
         """What a program that runs from the environment has loaded: not which mirror it came from."""

@@ -20,9 +20,13 @@ class GroupState(State):
 
 @dataclass(frozen=True)
 class Group(Resource):
-    """A group of group(5); ``gid`` None takes what groupadd(8) gives."""
+    """A group of group(5); ``gid`` None takes what groupadd(8) gives.
+
+    When it leaves the spec it stays: files may belong to it, which would be those of whoever gets its number next.
+    """
 
     kind: ClassVar[str] = "group"
+    holds_work: ClassVar[bool] = True
 
     gid: int | None = None
 

@@ -36,13 +36,14 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
     if found.removals:
         yield paint("Removals: these left the spec", "1")
         for each in found.removals:
-            yield f"  {paint(Action.DELETE.symbol, '31')} {each.resource.ref}"
+            back = "  (what stood there before comes back)" if each.puts_back else ""
+            yield f"  {paint(Action.DELETE.symbol, '31')} {each.resource.ref}{back}"
         yield ""
     for ref in found.orphans:
         yield f"{ref} left the spec and stays: it may hold someone's work."
     for ref, reason in found.failures:
         yield f"{paint('?', '31')} {ref}: cannot be read: {reason}"
-    interrupted = [change for change in found.changes if change.disruption is Disruption.RESTART]
+    interrupted = [change for change in (*found.changes, *found.removals) if change.disruption is Disruption.RESTART]
     for word, changes in (
         ("Interrupts", [change for change in interrupted if not change.known_after]),
         ("May interrupt", [change for change in interrupted if change.known_after]),
