@@ -1,10 +1,12 @@
 """Runs inside a throw-away host, with the server's own Python: logs in to Jupyter as a person does and executes code in a kernel.
 
     notebook_client.py URL CA PASSWORD-FILE KERNEL < code     prints what the code prints, then its error if there is one
+    notebook_client.py URL CA PASSWORD-FILE --terminal < command
 
 The password is sent only over a connection whose certificate the CA file vouches for.
 """
 
+import base64
 import http.cookiejar
 import json
 import ssl
@@ -13,8 +15,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from typing import Any
 
-import websocket
+import websocket  # type: ignore[import-not-found]  # the server's environment has it
 
 
 class Session:
@@ -55,12 +58,7 @@ class Session:
     def execute(self, kernel: str, code: str) -> str:
         """What the code prints, and its error's name and text."""
         started = json.loads(self.open("api/kernels", json.dumps({"name": kernel}).encode()))
-        channel = websocket.create_connection(
-            f"{self.url.replace('https', 'wss')}api/kernels/{started['id']}/channels",
-            sslopt={"ca_certs": self.ca},
-            cookie="; ".join(f"{each.name}={each.value}" for each in self.jar),
-            timeout=60,
-        )
+        channel = self.connect(f"api/kernels/{started['id']}/channels")
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": "execute_request",
@@ -89,6 +87,29 @@ class Session:
         self.open(f"api/kernels/{started['id']}", method="DELETE")
         return printed
 
+    def terminal(self, command: str) -> str:
+        """What a shell command prints in a new terminal."""
+        name = json.loads(self.open("api/terminals", b"{}"))["name"]
+        channel = self.connect(f"terminals/websocket/{name}")
+        script = base64.b64encode(command.encode()).decode()
+        # the quotes keep the terminal's echo of this line from being taken for what it prints
+        line = f"echo be''gun; sh -c \"$(echo {script} | base64 -d)\"; echo en''ded\r"
+        channel.send(json.dumps(["stdin", line]))
+        seen = ""
+        while "ended\r\n" not in seen:
+            kind, *rest = json.loads(channel.recv())
+            seen += rest[0] if kind == "stdout" else ""
+        self.open(f"api/terminals/{name}", method="DELETE")
+        return seen.partition("begun\r\n")[2].partition("ended\r\n")[0].replace("\r\n", "\n")
+
+    def connect(self, path: str) -> Any:
+        return websocket.create_connection(
+            f"{self.url.replace('https', 'wss')}{path}",
+            sslopt={"ca_certs": self.ca},
+            cookie="; ".join(f"{each.name}={each.value}" for each in self.jar),
+            timeout=120,
+        )
+
 
 def main() -> None:
     url, ca, password_file, kernel = sys.argv[1:]
@@ -96,7 +117,8 @@ def main() -> None:
     assert not session.login("not the password")
     with open(password_file) as file:
         assert session.login(file.read().rstrip("\n"))
-    print(session.execute(kernel, sys.stdin.read()), end="")
+    told = sys.stdin.read()
+    print(session.terminal(told) if kernel == "--terminal" else session.execute(kernel, told), end="")
 
 
 if __name__ == "__main__":

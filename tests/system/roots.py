@@ -31,14 +31,14 @@ PINNED = "tls: {names: [localhost], addresses: [127.0.0.1]}\n"
 QUICKSTART = (CHECKOUT / "examples/quickstart.yaml").read_text() + PINNED
 
 
-def channel() -> Path:
-    """The channel's directory on this machine; built once."""
-    place = Path(os.environ.get("AGENT_CACHE") or "/var/cache/agent") / "test-channel"
-    return build(place, ["py311", "jupyter", "toy"])
+def channel(*more: str) -> Path:
+    """The directory, on this machine, of a channel with ``more`` parts than the usual ones; built once."""
+    place = Path(os.environ.get("AGENT_CACHE") or "/var/cache/agent")
+    return build(place / "-".join(["test-channel", *more]), ["py311", "jupyter", "toy", *more])
 
 
-def channel_bind() -> Bind:
-    return Bind(channel(), CHANNEL)
+def channel_bind(*more: str) -> Bind:
+    return Bind(channel(*more), CHANNEL)
 
 
 def bare_root(suite: str = "bookworm") -> Root:
