@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent.sandbox import Machine
 
@@ -41,5 +42,8 @@ class Notebooks:
     def _client(self, what: str, text: str) -> str:
         run = self.machine.run
         run("cat >/run/notebook_client.py", stdin=CLIENT.read_text())
+        port = urlsplit(self.url).port or 443
+        # after a start it takes the server its time to listen
+        run(f"until [ -n \"$(ss -Hltn 'sport = :{port}')\" ]; do sleep 0.1; done", timeout=90)
         words = [self.python, "-I", "/run/notebook_client.py", self.url, self.trust, self.password, what]
         return run(words, stdin=text, timeout=180).stdout

@@ -15,8 +15,7 @@ from tests.system import roots
 from tests.system.browser import key_hash, person
 from tests.system.notebooks import Notebooks
 
-SUITE = [pytest.param(suite, marks=pytest.mark.xdist_group(f"quickstart-{suite}")) for suite in SUITES]
-pytestmark = pytest.mark.parametrize("host", SUITE, indirect=True)
+pytestmark = pytest.mark.parametrize("host", SUITES, indirect=True)
 CERTIFICATE = "/etc/agent/tls/jupyter/cert.pem"
 KEY = "/etc/agent/tls/jupyter/key.pem"
 TRUST = "/etc/agent/tls/jupyter/trust.pem"
