@@ -66,7 +66,7 @@ class Apply:
         self.request = request
         self.host = host
         self.generations = Generations(host.paths.state)
-        self._begun = time.monotonic()
+        self._begun, self._started = time.monotonic(), time.time()
         self._pass: Pass | None = None
         self._stopped = False
 
@@ -193,6 +193,8 @@ class Apply:
 
     def _finish(self, wanted: Wanted, report: Report) -> Report:
         report = replace(report, seconds=time.monotonic() - self._begun)
+        if self.host.files.clear_leftovers(self._started):
+            self.host.looks.steady = False  # their directories have changed under the pass
         self.ledger.compact()
         write_status(self.host, self._document(wanted, report))
         return report

@@ -94,6 +94,10 @@ class Unhealthy(HostError):
     """What was changed does not work: its own program refuses it, or the service does not start or answer with it. Tried again, it would not either."""
 
 
+class Undurable(HostError):
+    """A file is as it should be, but the system does not say that it will outlast a power cut: an error although everything looks right."""
+
+
 class Deferred(HostError):
     """The host would do it, but now is not the time: the text says what is waited for. An outcome of its own: skipped, and tried again."""
 

@@ -118,6 +118,9 @@ class Ledger:
                     rest = rest[os.write(descriptor, rest) :]
                 os.fsync(descriptor)
                 self._torn = False
+            except OSError as error:
+                error.filename = self._path
+                raise
             finally:
                 os.close(descriptor)
             if not self._lines:

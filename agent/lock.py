@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from agent.errors import BusyError
+from agent.errors import BusyError, refusal
 
 
 def holder(path: str) -> str:
@@ -36,12 +36,19 @@ def locked(
     try:
         _acquire(descriptor, path, timeout, waiting, stopped)
         note = {"pid": os.getpid(), "verb": verb, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        _write(descriptor, path, json.dumps(note).encode())
         yield
-        os.ftruncate(descriptor, 0)
+        _write(descriptor, path, b"")
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, path: str, note: bytes) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note, 0)
+    except OSError as error:
+        raise refusal(OSError(error.errno, error.strerror, path)) from error
 
 
 def _acquire(

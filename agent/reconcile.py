@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent import plan
-from agent.errors import Deferred, HostError, Unhealthy, refusal
+from agent.errors import Deferred, HostError, Undurable, Unhealthy, refusal
 from agent.resource import Action, Change, NotYetReadable, Outcome, Ref, Resource, Result
 from agent.steps import Keep, PutBack
 
@@ -154,7 +154,7 @@ class Pass:
         except (HostError, NotYetReadable) as error:
             left, failure = change, failure or HostError(str(error))
         sick = resource.judges() or isinstance(failure, Unhealthy)
-        if left is None:
+        if left is None and not isinstance(failure, Undurable):
             self.ledger.seen_right(resource, self.host)
             self._end(resource, Result.CHANGED, change=change, started=started)
         elif isinstance(failure, Deferred):
@@ -165,6 +165,7 @@ class Pass:
                 resource, Result.FAILED, change=change, message=message, hint=hint, unhealthy=sick, started=started
             )
         else:
+            left = left or change
             fields = ", ".join(each.field for each in left.differences) or left.action.value
             message = f"still differs: {fields}"
             self._end(resource, Result.FAILED, change=change, message=message, unhealthy=sick, started=started)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = ".agent-new"
+NEW = ".agent-new"
 """How names of temporary files end. There is one for each file, so the next write finds what a killed run left."""
 _LINKS = 40
 _WAYS_OUT = {
@@ -294,7 +294,7 @@ def _set_access(descriptor: int, mode: int, owner: int, group: int) -> None:
 
 
 def _temporary(name: str) -> str:
-    return "." + os.fsdecode(os.fsencode(name)[:200]) + _NEW
+    return "." + os.fsdecode(os.fsencode(name)[:200]) + NEW
 
 
 def _stands(directory: int, name: str, data: bytes, access: tuple[int, int, int]) -> bool:
@@ -343,7 +343,12 @@ def _replace(directory: int, name: str, data: bytes, access: tuple[int, int, int
     except BaseException:
         _unlink(directory, temporary)
         raise
-    os.fsync(directory)
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        from agent.errors import Undurable
+
+        raise Undurable(f"{name} is written, but may not outlast a power cut: {error.strerror}") from error
 
 
 def _create(directory: int, temporary: str) -> int:

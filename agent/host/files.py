@@ -137,6 +137,14 @@ class Files:
         """Removes what the step names. Raises HostError."""
         durable.remove(step.path, below=self._below(step.below), tree=step.tree)
 
+    def clear_leftovers(self, before: float) -> bool:
+        """Removes temporary files of runs that were killed from the directories of all files that were asked about.
+
+        Those from before a moment, in seconds since the epoch. Returns whether there were any.
+        """
+        directories = {os.path.dirname(question[1]) for question in tuple(self._looks.answers) if question[0] == "file"}
+        return any([_clear(directory, before) for directory in sorted(directories)])
+
     def _below(self, user: str | None) -> int | None:
         return None if user is None else self._accounts.uid(user)
 
@@ -196,6 +204,26 @@ def quoted(value: str, slot: Slot) -> str:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _clear(path: str, before: float) -> bool:
+    found = False
+    try:
+        directory = durable.open_directory(path)
+    except (OSError, HostError):  # gone, or nothing of the agent's
+        return False
+    try:
+        for name in os.listdir(directory):
+            if name[0] == "." and name.endswith(durable.NEW):
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if not stat.S_ISDIR(status.st_mode) and status.st_ctime < before:
+                    os.unlink(name, dir_fd=directory)
+                    found = True
+    except OSError:  # nothing that a pass should fail for
+        pass
+    finally:
+        os.close(directory)
+    return found
 
 
 def _placed(text: str, places: dict[str, str]) -> str:
