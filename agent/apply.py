@@ -254,13 +254,17 @@ class Apply:
 
     def _keep_evidence(self, wanted: Wanted, report: Report, asked: dict[Question, Answer]) -> None:
         """For the next start: what this pass asked, if nothing moved under it, and the status that an undisturbed host would give."""
+        from agent.report import text
+
         path, looks = evidence_path(self.host), self.host.looks
         if not looks.steady:
             return
         answers = {**asked, **looks.answers}
         outcomes = tuple(Outcome(ref, Result.UNCHANGED) for ref in sorted(wanted.resources))
         document = self._document(wanted, replace(report, outcomes=outcomes, exit_status=Exit.OK, seconds=0.0))
-        found = evidence.Evidence(list(answers), list(answers.values()), status.halves(document), len(wanted.resources))
+        nothing = plan.Plan((), orphans=report.orphans, resources=len(wanted.resources))
+        words = "".join(f"{line}\n" for line in text.plan(nothing))
+        found = evidence.Evidence(list(answers), list(answers.values()), status.halves(document), words)
         durable.replace(path, evidence.dump(found, self.request.spec), mode=0o600)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.host.look import Answer, Question
 
-FORMAT = 1
+FORMAT = 2
 _DIGEST = 16
 """Bytes of the digest that the file begins with."""
 
@@ -30,17 +30,17 @@ _DIGEST = 16
 class Evidence:
     """Questions and answers of a pass that found everything as wanted, and what the status says but for the time of the last pass."""
 
-    __slots__ = ("answers", "counts", "questions", "status")
+    __slots__ = ("answers", "questions", "status", "words")
 
     def __init__(
-        self, questions: list[Question], answers: list[Answer], status: tuple[bytes, bytes], counts: int
+        self, questions: list[Question], answers: list[Answer], status: tuple[bytes, bytes], words: str
     ) -> None:
         self.questions = questions
         self.answers = answers
         self.status = status
         """The status document as JSON, before and after the moment of the last pass."""
-        self.counts = counts
-        """How many resources the pass looked at."""
+        self.words = words
+        """What a verb says that finds nothing to do."""
 
     def holds(self) -> bool:
         """Whether every question is answered as it was. Any error of the host counts as a different answer."""
@@ -72,14 +72,14 @@ def load(path: str, spec: str) -> Evidence | None:
     if look.digest(content[_DIGEST:]) != content[:_DIGEST]:  # marshal may not survive a damaged file
         return None
     try:
-        found, questions, answers, status, counts = marshal.loads(content[_DIGEST:])  # noqa: S302  # root's own file, in a directory only root can write
+        found, questions, answers, status, words = marshal.loads(content[_DIGEST:])  # noqa: S302  # root's own file, in a directory only root can write
     except (ValueError, EOFError, TypeError):
         return None
-    return Evidence(questions, answers, status, counts) if found == key(spec) else None
+    return Evidence(questions, answers, status, words) if found == key(spec) else None
 
 
 def dump(evidence: Evidence, spec: str) -> bytes:
     """The bytes that ``load`` reads; to be kept where only root can read and write."""
-    parts: Any = (key(spec), evidence.questions, evidence.answers, evidence.status, evidence.counts)
+    parts: Any = (key(spec), evidence.questions, evidence.answers, evidence.status, evidence.words)
     content = marshal.dumps(parts)
     return look.digest(content) + content

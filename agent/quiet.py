@@ -15,7 +15,6 @@ from agent import evidence
 
 STATE = "/var/lib/agent"
 SPEC = "/etc/agent/spec.yaml"
-NOTHING_TO_DO = "No changes. {} resources are as the spec wants them.\n"
 
 _VERBS = ("apply", "plan", "verify")
 _QUIET = ("-q", "--quiet")
@@ -36,7 +35,7 @@ def attempt(words: list[str], state: str = STATE) -> int | None:
     if found is None or not _holds(found, words[0], state):
         return None
     if not any(option in _QUIET for option in options):
-        posix.write(1, NOTHING_TO_DO.format(found.counts).encode())
+        posix.write(1, found.words.encode())
     return 0
 
 

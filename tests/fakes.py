@@ -85,7 +85,8 @@ KINDS.update({"toy": Toy, "batched": Batched, "precious": Precious})
 
 @dataclass
 class FakeHost:
-    """``refuse`` names things whose steps fail; ``ignore`` those whose steps do nothing; ``crowded`` those that others' files keep from being removed; ``hook`` runs before each step."""
+    """``refuse`` names things whose steps fail; ``ignore`` those whose steps do nothing; ``crowded`` those that cannot be
+    removed for what is in them; ``hook`` runs before each step."""
 
     table: dict[str, str] = field(default_factory=dict)
     memory: dict[str, str] = field(default_factory=dict)

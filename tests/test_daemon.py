@@ -170,7 +170,7 @@ class Loop:
         cut = status.halves(status.document(
             verb="apply", spec=spec, spec_digest="", generation=1, outcomes=(), orphans=(), conditions=(), seconds=0.0
         ))  # fmt: skip
-        found = evidence.Evidence(questions, look.answer_all(questions), cut, 1)
+        found = evidence.Evidence(questions, look.answer_all(questions), cut, "No changes.\n")
         (self.directory / "evidence").write_bytes(evidence.dump(found, spec))
 
     @property

@@ -15,7 +15,12 @@ from agent.host import look
 
 def kept(tmp_path: Path, questions: list[tuple[object, ...]], spec: str = "/spec") -> str:
     path = tmp_path / "evidence"
-    found = evidence.Evidence(questions, look.answer_all(questions), (b'{"last_pass": "', b'"}\n'), 3)
+    found = evidence.Evidence(
+        questions,
+        look.answer_all(questions),
+        (b'{"last_pass": "', b'"}\n'),
+        "No changes. 3 resources are as the spec wants them.\n",
+    )
     path.write_bytes(evidence.dump(found, spec))
     return str(path)
 
