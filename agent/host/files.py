@@ -143,7 +143,7 @@ class Files:
         Those from before a moment, in seconds since the epoch. Returns whether there were any.
         """
         directories = {os.path.dirname(question[1]) for question in tuple(self._looks.answers) if question[0] == "file"}
-        return any([_clear(directory, before) for directory in sorted(directories)])
+        return sum(_clear(directory, before) for directory in sorted(directories)) > 0
 
     def _below(self, user: str | None) -> int | None:
         return None if user is None else self._accounts.uid(user)

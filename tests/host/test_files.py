@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,25 @@ def test_content_is_not_filled_while_a_secret_is_missing(parts: Parts) -> None:
 
     assert parts.files.filled(content) is None
     assert parts.files.filled(Content.of("plain")) == b"plain"
+
+
+def test_temporary_files_of_killed_runs_are_cleared_away_and_nothing_else(parts: Parts, tmp_path: Path) -> None:
+    for name in (".a.agent-new", ".b.agent-new", "c.agent-new", ".agent", "a"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".d.agent-new").mkdir()
+    begun = time.time() + 1
+    parts.files.facts(str(tmp_path / "a"))
+    parts.files.facts("/gone/a")
+
+    assert parts.files.clear_leftovers(begun)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".agent", ".d.agent-new", "a", "c.agent-new", "etc"]
+    assert not parts.files.clear_leftovers(begun)
+
+
+def test_a_temporary_file_that_is_in_use_stays(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / ".a.agent-new").write_text("")
+    parts.files.facts(str(tmp_path / "a"))
+
+    assert not parts.files.clear_leftovers(time.time() - 60)
+    assert (tmp_path / ".a.agent-new").exists()
