@@ -12,7 +12,7 @@ from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Reso
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
-    from agent.ledger import Entry, Ledger
+    from agent.ledger import Ledger
 
 
 def by_ref(resources: Iterable[Resource]) -> dict[Ref, Resource]:
@@ -197,8 +197,8 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
 
 @dataclass(frozen=True)
 class Departures:
-    """What left the spec. ``removals`` go, or what stood there before comes back; ``orphans`` stay and are reported; ``released`` stay as they are,
-    for they were there before the agent, and there is nothing to put back."""
+    """What left the spec. ``removals`` go, or what stood there before comes back; ``orphans`` stay and are reported; ``released`` stay as they are:
+    they were there before the agent and there is nothing to put back, or people have removed them themselves."""
 
     removals: tuple[Change, ...]
     orphans: tuple[Ref, ...]
@@ -210,15 +210,16 @@ class Departures:
 def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Departures:
     """What left the spec; the removals in an order in which each goes before what it needs."""
     gone = {entry.ref: entry for entry in ledger.entries() if entry.ref not in desired}
-    orphans = {ref for ref, entry in gone.items() if _stays(entry, host)}
-    removals, released = [], []
+    orphans: list[Ref] = []
+    removals: list[Change] = []
+    released: list[Ref] = []
     # all are ordered: what is removed may need it by way of something that stays
     for resource in order((entry.resource for entry in gone.values()), backwards=True):
-        entry = gone[resource.ref]
-        back = entry.made == "replaced" and resource.original() is not None
-        if resource.ref in orphans:
-            continue
-        if back or entry.made in ("created", "left"):
+        made = gone[resource.ref].made
+        back = made == "replaced" and resource.original() is not None
+        if (made == "left" and resource.remains(host)) or (made == "created" and _holds_work(resource, host)):
+            orphans.append(resource.ref)
+        elif back or (made in ("created", "left") and not resource.holds_work):
             removals.append(_removal(resource, desired, host, back=back))
         else:
             released.append(resource.ref)
@@ -226,10 +227,12 @@ def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> D
     return Departures(tuple(removals), tuple(sorted(orphans)), tuple(released), resources)
 
 
-def _stays(entry: Entry, host: Host) -> bool:
-    if entry.made == "left":
-        return entry.resource.remains(host)
-    return entry.resource.holds_work and entry.made == "created"
+def _holds_work(resource: Resource, host: Host) -> bool:
+    """Whether people's work is in it, as far as can be seen."""
+    try:
+        return resource.holds_work and resource.read(host) is not None
+    except (NotYetReadable, HostError, OSError):
+        return True
 
 
 def _removal(resource: Resource, desired: Mapping[Ref, Resource], host: Host, *, back: bool) -> Change:

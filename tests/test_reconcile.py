@@ -204,6 +204,8 @@ def test_what_holds_work_stays_and_is_an_orphan(tmp_path: Path) -> None:
 
     assert (outcomes, orphans) == ([], (Ref("precious", "home"),))
     assert host.table == {"home": "1"}
+    host.table.clear()
+    assert departed(host, tmp_path) == ([], ())
 
 
 def test_what_was_replaced_is_put_back(tmp_path: Path) -> None:

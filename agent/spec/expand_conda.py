@@ -57,7 +57,8 @@ def _kernels(spec: Spec) -> Iterator[Resource]:
     kernels = list(spec.kernels())
     if not kernels:
         return
-    for path in (KERNELS.rpartition("/")[0], KERNELS):
+    share = KERNELS.rpartition("/")[0]
+    for path in (share.rpartition("/")[0], share, KERNELS):
         yield Directory(path, 0o755)
     for kernel in kernels:
         section = spec.environments()[kernel.environment]
