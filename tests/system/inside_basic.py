@@ -37,7 +37,8 @@ def main() -> None:
     alike = host.looks.steady and look.answer_all(list(host.looks.answers)) == list(host.looks.answers.values())
     gone = [from_record(each) for each in asked["remove"]]
     changes = [Change(each, Action.DELETE, current=each.read(host)) for each in plan.order(gone, backwards=True)]
-    outcomes += remove(changes, host, ledger)
+    left = plan.Departures(tuple(changes), (), (), plan.by_ref(gone))
+    outcomes += remove(left, host, ledger)[0]
     json.dump({"changed": dict(map(_told, outcomes)), "alike": alike, "said": said}, sys.stdout)
 
 

@@ -55,7 +55,7 @@ def test_canaries_are_where_they_belong_and_nowhere_else(bare: Boot) -> None:
     machine.run("umask 077; cat >/etc/agent/secrets/jupyter", stdin=GIVEN["file"] + "\n")
     machine.run("umask 077; cat >/etc/credstore/mysql.analyst", stdin=GIVEN["credential"] + "\n")
     roots.write_spec(machine, SPEC + roots.PINNED)
-    said = []
+    said: list[str] = []
 
     # the whole main job from nothing, then a repair after drift, then failures, each process start recorded
     first = machine.unit_run([*TRACE, "/srv/trace-1", "agent", "apply", "--yes", "-v"], timeout=600)
