@@ -204,7 +204,8 @@ def render_unit(server: Server) -> Content:
         user=user.name,
         home=home,
         environment=environment(server),
-        command=[f"{server.prefix}/bin/python", f"{server.prefix}/bin/jupyter-{jupyter.interface}"],
+        # -s: neither settings nor packages below ~/.local are the server's; kernels have theirs as ever
+        command=[f"{server.prefix}/bin/python", "-s", f"{server.prefix}/bin/jupyter-{jupyter.interface}"],
         # an address of the network, which may come late
         wait_online=jupyter.address not in ("*", "0.0.0.0", "::", *_LOOPBACK),  # noqa: S104 - compared
         low_port=jupyter.port < 1024,
