@@ -51,3 +51,13 @@ def test_it_can_be_taken_again_after_it_was_given_back(tmp_path: Path) -> None:
     for _ in range(2):
         with locked(str(tmp_path / "lock"), "apply", timeout=0):
             pass
+
+
+def test_who_waits_for_the_lock_can_be_stopped(tmp_path: Path) -> None:
+    with hold(tmp_path / "lock") as holder:
+        with (
+            pytest.raises(BusyError, match="told to stop"),
+            locked(str(tmp_path / "lock"), "apply", timeout=60, stopped=lambda: True),
+        ):
+            raise AssertionError("held twice")
+        holder.kill()
