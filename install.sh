@@ -113,7 +113,7 @@ install_links() {
   install -m 0644 "$here"/units/agent*.{service,timer,path} /etc/systemd/system/
   "$prefix/bin/agent" completion bash >/usr/local/share/bash-completion/completions/agent
   [ ! -f "$here/docs/agent.8" ] || install -m 0644 "$here/docs/agent.8" /usr/local/share/man/man8/
-  [ ! -d /run/systemd/system ] || systemctl daemon-reload
+  [ ! -d /run/systemd/system ] || { systemctl daemon-reload; systemctl try-restart agent.service; }
 }
 
 # The channel that the example names, or a small one built here where it cannot be reached.
