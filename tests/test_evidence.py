@@ -117,7 +117,7 @@ def test_the_short_way_writes_the_status_and_nothing_else(tmp_path: Path, capfd:
     kept(tmp_path, [("file", "/etc/hostname")], spec="/etc/agent/spec.yaml")
     (tmp_path / "lock").touch()
 
-    assert quiet.attempt(["apply"], str(tmp_path)) == 0
+    assert quiet.attempt(["apply", "--lock-timeout=3600"], str(tmp_path)) == 0
 
     assert capfd.readouterr().out == "No changes. 3 resources are as the spec wants them.\n"
     assert sorted(os.listdir(tmp_path)) == ["evidence", "lock", "status.json"]
@@ -125,7 +125,16 @@ def test_the_short_way_writes_the_status_and_nothing_else(tmp_path: Path, capfd:
 
 
 @pytest.mark.parametrize(
-    "words", [["status"], [], ["apply", "--json"], ["apply", "a", "b"], ["apply", "--target=x"], ["validate"]]
+    "words",
+    [
+        ["status"],
+        [],
+        ["apply", "--json"],
+        ["apply", "a", "b"],
+        ["apply", "--target=x"],
+        ["apply", "--lock-timeout=x"],
+        ["validate"],
+    ],
 )
 def test_the_short_way_leaves_everything_else_to_the_full_one(tmp_path: Path, words: list[str]) -> None:
     kept(tmp_path, [], spec="/etc/agent/spec.yaml")
