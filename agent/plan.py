@@ -73,7 +73,7 @@ def closure(start: Iterable[Ref], desired: Mapping[Ref, Resource]) -> set[Ref]:
 
 
 def compare(resource: Resource, current: Any) -> Change | None:
-    """What must change; None when nothing. A difference in ``stale`` alone is a restart."""
+    """What must change; None when nothing. ``stale`` is a restart, with or without a look at the unit's files first."""
     wanted = resource.desired()
     if wanted is None:
         return None if current is None else Change(resource, Action.DELETE, current=current)
@@ -83,7 +83,8 @@ def compare(resource: Resource, current: Any) -> Change | None:
     if not found:
         return None
     costs = {each.name: each.metadata.get("disruption", Disruption.NONE) for each in fields(wanted)}
-    action = Action.RESTART if [each.field for each in found] == ["stale"] else Action.UPDATE
+    names = {each.field for each in found}
+    action = Action.RESTART if "stale" in names <= {"stale", "loaded"} else Action.UPDATE
     return Change(
         resource,
         action,

@@ -44,8 +44,9 @@ def test_what_is_done(current: UnitState | None, steps: list[Step]) -> None:
     assert steps_for(TOY, current) == steps
 
 
-def test_a_restart_is_called_one() -> None:
-    change = compare(TOY, replace(RIGHT, stale=True))
+@pytest.mark.parametrize("loaded", [True, False], ids=["same-file", "another-file"])
+def test_a_restart_is_called_one(*, loaded: bool) -> None:
+    change = compare(TOY, replace(RIGHT, stale=True, loaded=loaded))
 
     assert change is not None
     assert (change.action, change.disruption) == (Action.RESTART, Disruption.RESTART)
