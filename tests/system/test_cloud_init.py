@@ -15,7 +15,7 @@ from tests.system.conftest import Boot
 
 USER_DATA = (roots.CHECKOUT / "examples/cloud-init/user-data").read_text()
 OUTPUT = "/var/log/cloud-init-output.log"
-LOCKED = 12
+LOCKED = 8
 """Seconds."""
 _PACKAGE_MANAGER = f"""
 import fcntl, time

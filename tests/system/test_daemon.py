@@ -147,7 +147,7 @@ def test_a_bad_save_changes_nothing_says_where_and_the_next_good_save_clears_it(
     assert f"{place}: jupyter.prot" in shown.stdout
     entry = daemon.journal("AGENT_RESULT=invalid")[-1]
     assert (entry["AGENT_PLACE"], entry["AGENT_FIELD"], entry["PRIORITY"]) == (place, "jupyter.prot", "3")
-    assert "\n    jupyter: {prot: 8889}\n" in entry["MESSAGE"]
+    assert "\n    jupyter: {prot: ********\n" in entry["MESSAGE"], "what is no field here may be a secret"
     assert "port" in entry["MESSAGE"].splitlines()[-1], "did you mean"
     daemon.makes_no_pass()
     assert daemon.read(MOTD) == "Welcome\n"
