@@ -189,8 +189,8 @@ class Units:
                     continue
                 verb = "restart"
             self._note(name, facts.invocation, NEVER)
-            if facts.active == "failed":
-                self._programs.run(_command("reset-failed", (name,)))  # else its limit of starts may still hold
+        # also of those that run: their limit of starts (systemd.unit(5), StartLimitBurst=) is meant for crashes, not for this
+        self._programs.run(_command("reset-failed", step.names))
         return verb
 
     def _settle(self, names: tuple[str, ...]) -> None:
@@ -208,10 +208,11 @@ class Units:
                 hint="systemctl list-jobs shows what it waits for",
             ) from None
         if done.status != 0:
-            words = done.errors.strip().splitlines() or [done.last_words()]
+            words = (done.errors.strip() or done.output.strip()).splitlines()[:1]
             kind = Unhealthy if verb in (*_STARTS, "reload") else HostError
             raise kind(
-                f"systemctl {verb} {' '.join(names)} exited {done.status}: {words[0]}", hint=self._journal(names, begun)
+                ": ".join([f"systemctl {verb} {' '.join(names)} exited {done.status}", *words]),
+                hint=self._journal(names, begun),
             )
 
     def _journal(self, names: tuple[str, ...], begun: float) -> str:

@@ -169,13 +169,14 @@ def test_changed_unit_files_are_read_before_a_start(units: Faked, systemd: Syste
 
     units.perform(Unit("start", (NAME,)))
 
-    assert [" ".join(ran.split()[3:]) for ran in systemd.ran] == ["daemon-reload", f"start -- {NAME}"]
+    assert [" ".join(ran.split()[3:]) for ran in systemd.ran] == ["daemon-reload", f"reset-failed -- {NAME}", f"start -- {NAME}"]
 
 
-def test_a_failed_unit_may_start_again(units: Faked, systemd: Systemd) -> None:
-    systemd.active = "failed"
+@pytest.mark.parametrize("active", ["failed", "active"])
+def test_earlier_starts_do_not_count_against_the_limit(units: Faked, systemd: Systemd, active: str) -> None:
+    systemd.active = active
 
-    units.perform(Unit("start", (NAME,)))
+    units.perform(Unit("restart", (NAME,)))
 
     assert "reset-failed" in systemd.ran[0]
 
