@@ -55,13 +55,11 @@ cursor.executemany(
     ],
 )
 connection.commit()
-print(cursor.rowcount, "stars")
-"""
+print(cursor.rowcount, "stars")"""
 BRIGHTEST = """\
 cursor.execute("SELECT name, constellation, magnitude FROM stars ORDER BY magnitude")
 for name, constellation, magnitude in cursor:
-    print(f"{name:10} {constellation:12} {magnitude:6.2f}")
-"""
+    print(f"{name:10} {constellation:12} {magnitude:6.2f}")"""
 
 
 @pytest.fixture(scope="module")
