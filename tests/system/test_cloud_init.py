@@ -53,6 +53,10 @@ def first_boot(boot: Boot, suite: str, user_data: str, *, locked: bool = False) 
 
 def logs_in(machine: Machine) -> str:
     """A person logs in with the password, which is returned."""
+    answers = "curl --silent --fail --insecure --output /dev/null https://127.0.0.1:8888/login"
+    machine.run(
+        f"timeout 60 sh -c 'until {answers}; do sleep 0.2; done'"
+    )  # after a boot it counts as started before it does
     password = machine.run("agent secret show jupyter.password").stdout.strip()
     with person(machine, "https://127.0.0.1:8888/", key_hash(machine, "/etc/agent/tls/jupyter/cert.pem")) as someone:
         assert not someone.login(password + "x")
