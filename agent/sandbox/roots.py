@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ _PACKAGES = [
     "systemd-sysv",
     "udev",
 ]
+_UNUSED = 12 * 3600
+"""Seconds after which a root that was not asked for again makes room. No throw-away host runs for as long."""
 _ARCHIVES = Path("var/cache/apt/archives")
 _FINISH = """
 apt-get -qq update
@@ -247,9 +250,22 @@ def _building(final: Path) -> Iterator[_Build | None]:
             yield build
             os.sync()
             build.upper.rename(final)
+            _evict(final)
         finally:
             with shielded():
                 build.clear()
+
+
+def _evict(newest: Path) -> None:
+    """Removes earlier roots of the same name that nobody has asked for in half a day: each change of the agent makes new ones."""
+    name = newest.name.rpartition("-")[0]
+    for folder in newest.parent.glob(f"{name}-{'[0-9a-f]' * 12}"):
+        lock = folder.with_name(folder.name + ".lock")
+        with contextlib.suppress(OSError):
+            if folder != newest and time.time() - lock.stat().st_mtime > _UNUSED:
+                mounts.remove_tree(folder)
+                lock.unlink()
+                folder.with_name(folder.name + ".log").unlink(missing_ok=True)
 
 
 def _debootstrap(build: _Build, suite: str, packages: Sequence[str]) -> None:
