@@ -91,8 +91,8 @@ class Host:
 
     def invocations(self) -> dict[str, str]:
         """The invocation of each service: another one after every start."""
-        show = f"for unit in {' '.join(SERVICES)}; do systemctl show -p InvocationID --value $unit; done"
-        return dict(zip(SERVICES, self.run(show).splitlines(), strict=True))
+        show = f"systemctl show -p InvocationID --value {' '.join(SERVICES)}"
+        return dict(zip(SERVICES, self.run(show).splitlines()[::2], strict=True))
 
     def starts(self, unit: str) -> int:
         """How often it was started, as the journal has it."""
@@ -111,11 +111,12 @@ class Host:
 
 @contextlib.contextmanager
 def governed(spec: str = SPEC, *, suite: str = "bookworm", network: bool = False) -> Iterator[Host]:
-    """A booted host on which the spec was applied."""
+    """A booted host on which the spec was applied, and whose services the agent has started itself."""
     root = roots.applied_root(suite, spec)
     with Machine(root, network=network, binds=[roots.channel_bind()], prepare=roots.same_host(root)) as machine:
         machine.wait_booted()
         host = Host(machine)
+        host.run(f"systemctl stop {' '.join(SERVICES)}")
         host.apply()
         host.assert_as_wanted()
         yield host
