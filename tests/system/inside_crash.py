@@ -17,6 +17,8 @@ import sys
 
 SPEC = "/etc/agent/spec.yaml"
 CALLS = ["write", "pwrite64", "fsync", "fchmod", "fchown", "ftruncate", "renameat", "rename", "unlinkat", "mkdir"]
+TALK = ["sendto", "wait4"]
+TALKS = re.compile(r"^(\d+) +(sendto|wait4)\(")
 OURS = re.compile(r"/(etc|srv|home|var/lib/agent)(/|$)")
 CALL = re.compile(r'^(\d+) +(\w+)\((?:(?:\d+|AT_FDCWD)<(/[^>]*)>|"([^"]+)")')
 STARTS = "/run/ticker.starts"
@@ -39,15 +41,22 @@ def write_spec(text: str) -> None:
     )
 
 
-def points() -> list[tuple[str, str, int]]:
-    """(call, path, how many-th on one thread), in the order in which they were first met. ``{N}`` stands for the number of the next generation."""
+def points(kill: bool) -> list[tuple[str, str, int]]:
+    """(call, path, how many-th on one thread), in the order in which they were first met. ``{N}`` stands for the number of the next generation.
+
+    To be killed at, also every tenth thing said to systemd or the database server, and each wait for a program; these have no path.
+    """
     trace = "/run/crash.trace"
-    done = apply("strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=" + ",".join(CALLS))
+    done = apply("strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=" + ",".join(CALLS + TALK * kill))
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[tuple[str, str, int], None] = {}
     counts: dict[tuple[str, str, str], int] = {}
     with open(trace, errors="replace") as file:
         for line in file:
+            if match := TALKS.match(line):
+                counts[match[1], match[2], ""] = count = counts.get((match[1], match[2], ""), 0) + 1
+                if match[2] == "wait4" or count % 10 == 1:
+                    found.setdefault((match[2], "", count))
             match = CALL.match(line)
             if match is None:
                 continue
@@ -96,16 +105,14 @@ def main() -> None:
     share, of = asked["share"]
     results = []
     specs = itertools.cycle([asked["specs"][1], asked["specs"][0]])
-    for number, (call, path, when) in enumerate(points()):
+    for number, (call, path, when) in enumerate(points(kill=asked["inject"].startswith("signal"))):
         if number % of != share:
             continue
         started = starts()
         write_spec(next(specs))
         inject = f"{call}:{asked['inject']}:when={when}"
-        real = path.replace("{N}", str(next_generation()))
-        hit = apply(
-            "strace", "-f", "-qq", "-o", "/run/hit", "-P", real, "-e", "trace=" + call, "-e", "inject=" + inject
-        )
+        where = ["-P", path.replace("{N}", str(next_generation()))] if path else []
+        hit = apply("strace", "-f", "-qq", "-o", "/run/hit", *where, "-e", "trace=" + call, "-e", "inject=" + inject)
         with open("/run/hit") as file:
             met = bool(re.search(r"INJECTED|killed by SIGKILL", file.read()))
         between = digests(asked["files"])

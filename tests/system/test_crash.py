@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.system import roots
 from tests.system.conftest import Boot
 from tests.system.crashing import EDITED, LITTER, SPEC, disturbed, governed, starts
 from tests.system.governed import Host
+from tests.system.notebooks import Notebooks
 
 AGENT = "^/opt/agent/bin/python3.* apply"
 JUPYTER, MARIADB = "jupyter.service", "mariadb.service"
@@ -100,6 +102,29 @@ def test_jupyter_and_the_database_server_are_restarted_once(host: Host, point: s
     for name in (JUPYTER, MARIADB):
         assert host.run(f"journalctl -b -o cat -u {name} --since={since} | grep -c ^Started") == "1\n"
     host.run("curl -sS --fail --cacert /etc/agent/tls/jupyter/trust.pem https://localhost:8888/api")
+
+
+def test_a_restart_that_is_owed_while_a_kernel_computes_is_made_once_it_is_idle(host: Host) -> None:
+    notebooks = Notebooks(host.machine)
+    before = host.invocations()
+    with ThreadPoolExecutor() as pool:
+        computing = pool.submit(notebooks.execute, "analysis", "import time; time.sleep(12); print('done')")
+        token = "Authorization: token $(cat /var/lib/agent/secrets/jupyter.token)"
+        kernels = f'curl -sS --cacert {notebooks.trust} -H "{token}" {notebooks.url.replace("127.0.0.1", "localhost")}api/kernels'
+        wait_for(host.machine, f"{kernels} | grep busy")
+        host.write_spec(SPEC.replace("  interface: lab\n", "  interface: lab\n  terminals: false\n"))
+
+        report = host.apply(status=75)
+
+        waits = [each for each in report["outcomes"] if each["result"] == "skipped"]
+        assert [each["ref"] for each in waits][:1] == ["unit:jupyter.service"]
+        assert "compute; the restart waits until they are idle" in waits[0]["message"]
+        assert not computing.done()
+        assert host.invocations() == before
+        assert computing.result(120) == "done"
+    assert_made_up_for(host)
+    after = host.invocations()
+    assert {name for name in before if before[name] != after[name]} == {JUPYTER}
 
 
 def test_a_worker_that_is_killed_fails_its_environment_and_the_next_apply_makes_it(host: Host) -> None:
