@@ -169,7 +169,11 @@ def test_changed_unit_files_are_read_before_a_start(units: Faked, systemd: Syste
 
     units.perform(Unit("start", (NAME,)))
 
-    assert [" ".join(ran.split()[3:]) for ran in systemd.ran] == ["daemon-reload", f"reset-failed -- {NAME}", f"start -- {NAME}"]
+    assert [" ".join(ran.split()[3:]) for ran in systemd.ran] == [
+        "daemon-reload",
+        f"reset-failed -- {NAME}",
+        f"start -- {NAME}",
+    ]
 
 
 @pytest.mark.parametrize("active", ["failed", "active"])
