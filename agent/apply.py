@@ -146,8 +146,9 @@ class Apply:
         self, spec: Mapping[Ref, Resource], desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]
     ) -> rollback.Held | None:
         """What to go back to, if what was changed does not work and there is something to go back to. That the spec is bad is then on the disk."""
-        previous = self.generations.current()
-        if previous is None or self._stopped:
+        if self._stopped or not any(outcome.unhealthy for outcome in outcomes):
+            return None
+        if (previous := self.generations.current()) is None:
             return None
         found = rollback.to_go_back(desired, outcomes, previous)
         if found is None:

@@ -31,8 +31,7 @@ class Held:
 
 def held(spec: Mapping[Ref, Resource], generations: Generations) -> Held | None:
     """What is in force if exactly this spec was rolled back; None if it was not, or there is nothing to go back to."""
-    rejection, previous = generations.bad(spec), generations.current()
-    if rejection is None or previous is None:
+    if (rejection := generations.bad(spec)) is None or (previous := generations.current()) is None:
         return None
     return Held(in_force(spec, previous, rejection.refs), previous.number, rejection)
 
