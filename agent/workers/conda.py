@@ -170,8 +170,21 @@ async def _prefetch(
     python = [record for record in records if record.name.normalized == "python" and "python" not in names]
     try:
         await channels.link([*new, *python], scratch, (), _say, doing="fetching")
-    finally:
+    except BaseException:
+        await _clear(scratch)
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def _clear(scratch: str) -> None:
+    """Links that were under way when another package failed are still made after that: the directory must stay gone for a moment."""
+    gone = 0
+    for _ in range(100):
         shutil.rmtree(scratch, ignore_errors=True)
+        await asyncio.sleep(0.05)
+        gone = 0 if os.path.exists(scratch) else gone + 1
+        if gone == 6:
+            return
 
 
 def _finish(prefix: str, changed: Sequence[PrefixRecord]) -> None:
