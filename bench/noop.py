@@ -56,7 +56,7 @@ def _spec(files: int, users: int) -> dict[str, object]:
         "files": {
             "/etc/demo": {"directory": True},
             "/etc/demo/a.conf": {"content": "a = 1\n"},
-            **{f"/etc/demo/f{number}.conf": {"content": f"number = {number}\n" * 20} for number in range(files)},
+            **{f"/etc/demo/f{number}.conf": {"content": f"number = {number}\n" * 4} for number in range(files)},
         },
         "units": {
             "cron-like.service": {
