@@ -10,7 +10,6 @@ import pytest
 
 from agent.sandbox import Machine
 from tests.system import roots
-from tests.system.conftest import Boot
 from tests.system.governed import SPEC, Host
 
 CONFIG = "/etc/agent/jupyter/jupyter_server_config.py"
@@ -110,8 +109,6 @@ def test_what_does_not_work_is_taken_back_and_stays_back(host: Host, case: Unhea
     assert host.run(digest) == files
 
     if case.before:
-        host.agent("apply", "--retry", status=4)  # still taken
-        host.run(case.answers)
         host.run("systemctl stop squatter")
         host.agent("apply", "--retry")
         host.assert_as_wanted()
@@ -157,8 +154,7 @@ def test_what_is_new_and_does_not_work_is_a_failure_of_its_own(host: Host) -> No
     assert host.run("cat /srv/shared/rules") == "be bold\n"
 
 
-def test_a_first_apply_with_a_configuration_that_is_refused_leaves_no_server_on_defaults(applied: Boot) -> None:
-    host = Host(applied(spec=SPEC))
+def test_a_first_apply_with_a_configuration_that_is_refused_leaves_no_server_on_defaults(host: Host) -> None:
     host.run(
         f"systemctl disable --now jupyter.service; rm -r {CONFIG} /var/lib/agent/generations /var/lib/agent/evidence"
     )
