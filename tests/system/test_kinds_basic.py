@@ -205,7 +205,7 @@ def test_what_is_removed_is_gone_and_the_home_stays(host: Basic) -> None:
     assert host.out(f"ls -d {UNIT_FILE} /etc/toy.conf /home/alice/.ssh 2>/dev/null || true") == ""
     assert host.out("systemctl is-active toy || true") == "inactive"
     assert host.out("ls /home/alice; getent passwd alice | cut -d: -f1") == "work\nalice"
-    assert host.out("getent group research | cut -d: -f4") == "alice", "it stays as long as somebody is in it"
+    assert host.out("getent group research | cut -d: -f4") == "alice", "it stays: files may belong to it"
 
 
 def test_a_candidate_is_checked_as_an_unprivileged_user_and_seen_by_nobody_else(host: Basic) -> None:
