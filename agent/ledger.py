@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Entry:
     """What the agent knows of one resource. ``made``: ``created`` (it was not there), ``replaced`` (something else was; its original is kept),
     ``adopted`` (it was right when first seen, so it is not the agent's to remove) or ``left`` (created, and gone from the spec since, but something of
-    others is in it, so that it stays). ``right``: its fingerprint when last seen right."""
+    others is in it, so that it stays). ``right``: its aim when last seen right."""
 
     resource: Resource
     made: str
@@ -60,7 +60,7 @@ class Ledger:
     def was_right(self, resource: Resource, host: Host) -> bool:
         """Whether an earlier pass saw the host in exactly the state that is wanted now: a difference then is drift."""
         entry = self._entries.get(resource.ref)
-        return entry is not None and entry.right is not None and entry.right == resource.fingerprint(host)
+        return entry is not None and entry.right is not None and entry.right == resource.aim(host)
 
     def entry(self, ref: Ref) -> Entry | None:
         return self._entries.get(ref)
@@ -78,7 +78,7 @@ class Ledger:
 
     def seen_right(self, resource: Resource, host: Host) -> None:
         """Notes that this was seen right. Writes only when that is news."""
-        right = resource.fingerprint(host)
+        right = resource.aim(host)
         known = self._known(resource.ref)
         entry = Entry(resource.stub(), known.made if known else "adopted", right)
         if entry != self._entries.get(resource.ref):

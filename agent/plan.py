@@ -158,7 +158,8 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
     if change is None:
         return None
     because = tuple(ref for ref in resource.follows() if ref in pending) if change.action is Action.RESTART else ()
-    return replace(change, because=because, drift=ledger.was_right(resource, host))
+    drift = ledger.was_right(resource, host) or bool(because and all(pending[ref].drift for ref in because))
+    return replace(change, because=because, drift=drift)
 
 
 def _worst(wanted: Any) -> Disruption:

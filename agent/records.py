@@ -17,6 +17,8 @@ _VOCABULARY: dict[str, type] = {
     "Check": steps.Check,
     "Probe": steps.Probe,
     "Idle": steps.Idle,
+    "Listing": steps.Listing,
+    "Login": steps.Login,
 }
 
 

@@ -166,6 +166,10 @@ class Resource:
 
         return digest(self)
 
+    def aim(self, host: Host) -> str | None:
+        """A digest of what the spec asks for: a difference from a state that was right under the same aim is drift."""
+        return self.fingerprint(host)
+
     def stub(self) -> Resource:
         """As much of it as is needed to remove it later, for the ledger."""
         return self

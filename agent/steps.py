@@ -229,8 +229,35 @@ class IssueCertificate:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A list of exact packages in a file, which the host reads when a step runs and finds ``digest`` to be its own.
+
+    ``form`` is ``agent`` (the entry ``entry`` of the agent's lock file), ``explicit`` (addresses after ``@EXPLICIT``, conda's) or ``rattler`` (a lock
+    file of rattler and pixi, its environment ``entry``).
+    """
+
+    path: str
+    digest: str
+    form: str
+    entry: str = ""
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to get into the channels of one server: ``scheme`` is ``basic`` (with ``username``), ``bearer`` or ``token`` (conda's ``/t/TOKEN/`` in addresses)."""
+
+    host: str
+    scheme: str
+    secret: SecretRef
+    username: str = ""
+
+
+@dataclass(frozen=True)
 class Work:
-    """Runs one of the agent's worker programs in a process of its own: ``request`` goes in as JSON by standard input, progress and the result come out."""
+    """Runs one of the agent's worker programs in a process of its own: ``request`` goes in as JSON by standard input, progress and the result come out.
+
+    ``Listing`` and ``Login`` in a request are filled in when the step runs.
+    """
 
     worker: str
     user: str

@@ -1,7 +1,7 @@
-"""Conda environments, seen from root: what their lists of packages say, and the worker that changes them.
+"""Conda environments, seen from root: which build is in force, what its lists of packages say, and the worker that makes builds.
 
-Everything inside an environment was written by its owner. Root reads names of files and one small receipt there, and
-runs nothing of it: the worker does, as the owner.
+Everything inside an environment was written by its owner. Root reads names of files and one small manifest there, and
+runs nothing of it: the worker does, as the owner, in a transient unit that can write to environments only.
 """
 
 from __future__ import annotations
@@ -16,64 +16,110 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import HostError, TemporaryError
-from agent.host import receipt
+from agent.host import builds
+from agent.host.builds import Asked, Manifest, Place
+from agent.steps import Listing, Login
 
 if TYPE_CHECKING:
     from agent.host.looks import Looks
     from agent.host.machine import Progress
-    from agent.host.programs import Programs
+    from agent.host.memory import Memory
+    from agent.host.programs import Finished, Programs
+    from agent.host.secrets import Secrets
+    from agent.kinds.environment import Environment
     from agent.steps import Work
 
 # The agent may be run from a checkout: an isolated interpreter does not find it by itself.
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.workers.{worker} import main; main()"
-_WORKERS = ("conda",)
+_WORKERS = ("conda", "kernel")
 _CHECK_SECONDS = 180
 _LONGEST = 5000
 """Characters of a worker's message that are passed on."""
+_SYSTEMD = "/run/systemd/system"
+_CONFINED = (
+    "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=read-only", "PrivateTmp=yes", "PrivateDevices=yes",
+    "ProtectKernelTunables=yes", "ProtectKernelModules=yes", "ProtectKernelLogs=yes", "ProtectControlGroups=yes",
+    "ProtectClock=yes", "ProtectHostname=yes", "RestrictSUIDSGID=yes", "RestrictNamespaces=yes", "RestrictRealtime=yes",
+    "LockPersonality=yes", "SystemCallArchitectures=native", "CapabilityBoundingSet=", "AmbientCapabilities=",
+    "InaccessiblePaths=-/etc/agent/secrets -/var/lib/agent", "UMask=0022", "OOMScoreAdjust=500", "KillMode=control-group",
+)  # fmt: skip
+"""What a worker's unit is kept from (systemd.exec(5)); where it may write is said for each."""
 
 
 class Environments:
-    """Reads environments and starts the worker. Safe to use from several threads."""
+    """Reads environments and starts the workers. Safe to use from several threads."""
 
-    def __init__(self, looks: Looks, programs: Programs, progress: Progress | None = None) -> None:
-        self._looks, self._programs, self._progress = looks, programs, progress
+    def __init__(
+        self, looks: Looks, programs: Programs, secrets: Secrets, memory: Memory, progress: Progress | None = None
+    ) -> None:
+        self._looks, self._programs, self._secrets, self._memory = looks, programs, secrets, memory
+        self._progress = progress
         self._lock = threading.Lock()
         self._unmet: dict[tuple[str, str], frozenset[str]] = {}
+
+    def build(self, place: Place) -> str | None:
+        """The build in force; None without one, and where something else stands in its place."""
+        answer = self._looks.ask("file", place.link)
+        if answer is None or not stat.S_ISLNK(answer[0]):
+            return None
+        build = place.build_of(os.fsdecode(answer[4]))
+        return build if build and self._stamps(place.build(build)) is not None else None
 
     def installed(self, prefix: str) -> Mapping[str, str] | None:
         """Version of each conda package by name, from the names of the files in conda-meta; None without an environment."""
         stamps = self._stamps(prefix)
-        return None if stamps is None else receipt.installed(name for name, *_ in stamps)
+        return None if stamps is None else builds.installed(name for name, *_ in stamps)
 
-    def receipt(self, prefix: str) -> receipt.Receipt:
-        """What the worker noted when it was last there; an empty one where it never was."""
-        path = receipt.path(prefix)
+    def manifest(self, place: Place) -> Manifest | None:
+        """What the worker noted about the build in force; None where that is not one of its own."""
+        build = self.build(place)
+        if build is None or build == builds.BEFORE:
+            return None
+        path = place.manifest(build)
         try:
             self._looks.ask("file", path)
-            content = _content(path, receipt.LARGEST)
+            return builds.parse(_content(path, builds.LARGEST))
         except OSError as error:
             raise HostError(f"{path} cannot be read: {error.strerror}") from error
-        return receipt.parse(content) or receipt.Receipt()
 
-    def unmet(self, owner: str, request: Mapping[str, Any]) -> frozenset[str]:
-        """What of the request the environment does not have: match specs, and ``pip:`` requirements.
+    def hold(self, place: Place, asked: Asked) -> str | None:
+        """The build to which a person went back, as long as the spec asks for what they went back from."""
+        try:
+            note = json.loads(self._memory.get(hold_key(place)) or "{}")
+        except ValueError:
+            return None
+        return str(note["build"]) if note.get("asked") == asked.digest() else None
 
-        None of it when the environment looks as it did when the worker last saw everything there; else the worker is
-        asked, as ``owner``, once for each look that the environment has. Raises HostError.
+    def due(self, place: Place, seconds: float) -> bool:
+        """Whether the build in force is older than its schedule allows, and no update failed within a day."""
+        manifest = self.manifest(place)
+        if manifest is None:
+            return False
+        moment = max(manifest.solved + int(seconds), manifest.tried + min(int(seconds), 86400))
+        return not self._looks.ask("before", moment)
+
+    def unmet(self, environment: Environment) -> frozenset[str]:
+        """What the build in force was made for and does not have: match specs, and ``pip:`` requirements.
+
+        Nothing when it looks as it did when it was finished; else the worker is asked, as the owner, once for each look
+        that it has. Raises HostError.
         """
-        prefix = request["prefix"]
-        seen = self._seen(prefix, bool(request["pip"]))
-        noted = self.receipt(prefix)
-        same = noted.packages == tuple(request["packages"]) and noted.pip == tuple(request["pip"])
-        if noted.phase == receipt.VERIFIED and same and noted.seen == seen:
+        place, asked = environment.place, environment.asked
+        build, manifest, held = self.build(place), self.manifest(place), self.hold(place, asked)
+        if held and build != held:
+            return frozenset({f"build {held}, which was gone back to"})
+        if manifest is None:
+            return frozenset([*asked.packages, *(f"pip:{each}" for each in asked.pip)]) or frozenset({"its manifest"})
+        if build is None or (not held and manifest.asked != asked):
+            return frozenset()  # the difference is in what it was made for
+        if manifest.seen == (seen := self._seen(place.build(build))):
             return frozenset()
-        if noted.phase == receipt.WORKING:
-            return frozenset([*request["packages"], *(f"pip:{each}" for each in request["pip"])])
-        key = (json.dumps(request, sort_keys=True), seen)
+        key = (place.build(build), seen)
         with self._lock:
             known = self._unmet.get(key)
         if known is None:
-            answer = self._ask("conda", owner, {**request, "verb": "check"}, prefix, _CHECK_SECONDS)
+            request = dict(environment.request("check"))
+            answer = self._ask("conda", environment.owner, request, place.link, _CHECK_SECONDS)
             known = frozenset(map(_shown, answer.get("unmet", ())))
             with self._lock:
                 self._unmet[key] = known
@@ -84,9 +130,19 @@ class Environments:
 
         Raises HostError with the worker's words, TemporaryError when the same work may go through later.
         """
-        self._ask(step.worker, step.user, dict(step.request), step.label, step.timeout)
+        self.ask(step)
+
+    def ask(self, step: Work) -> Mapping[str, Any]:
+        """The same, with the worker's answer."""
+        request = dict(step.request)
+        if step.worker == "conda":
+            place = Place(request["root"], request["name"])
+            asked = Asked(**request["asked"]) if "asked" in request else None
+            request["hold"] = (self.hold(place, asked) if asked else None) or ""
+        answer = self._ask(step.worker, step.user, request, step.label, step.timeout)
         with self._lock:
             self._unmet.clear()
+        return answer
 
     def _ask(self, worker: str, user: str, request: Mapping[str, Any], label: str, timeout: float) -> Mapping[str, Any]:
         if worker not in _WORKERS:
@@ -101,11 +157,14 @@ class Environments:
             elif self._progress is not None:
                 self._progress.say(label, _shown(said["progress"]))
 
+        program = [sys.executable, "-I", "-c", _PROGRAM.format(worker=worker), root]
+        filled = {name: self._filled(value) for name, value in request.items()}
+        confined = os.path.isdir(_SYSTEMD)
         done = self._programs.run(
-            [sys.executable, "-I", "-c", _PROGRAM.format(worker=worker), root],
-            stdin=json.dumps(request).encode(),
-            user=user,
-            timeout=timeout,
+            _in_unit(program, user, request, timeout) if confined else program,
+            stdin=json.dumps(filled).encode(),
+            user=None if confined else user,
+            timeout=timeout + 10,
             on_line=on_line,
         )
         if isinstance(last.get("error"), dict):
@@ -113,13 +172,24 @@ class Environments:
             kind = TemporaryError if error.get("temporary") is True else HostError
             raise kind(_shown(error.get("message")), hint=_shown(error.get("hint")))
         if done.status or not isinstance(last.get("result"), dict):
-            words = _shown(done.errors.strip()[-500:]) or "no words"
-            raise HostError(
-                f"the {worker} worker exited {done.status} without a result: {words}",
-                hint=f"{user} must be able to read the agent's own Python, {sys.executable}, and {root}/agent",
-            )
+            raise _without_result(worker, user, done, root)
         result: Mapping[str, Any] = last["result"]
         return result
+
+    def _filled(self, value: Any) -> Any:
+        """A part of a request as the worker sees it: with the secrets and lists that it names."""
+        if isinstance(value, tuple):
+            return [self._filled(each) for each in value]
+        if isinstance(value, Login):
+            secret = self._secrets.value(value.secret)
+            if secret is None:
+                raise HostError(f"there is no secret at {value.secret}", hint="make it, or correct the spec")
+            return {"host": value.host, "scheme": value.scheme, "username": value.username, "secret": secret}
+        if isinstance(value, Listing):
+            from agent.spec.listing import entry
+
+            return {"form": value.form, "entry": value.entry, "digest": value.digest, "content": entry(value)}
+        return value
 
     def _stamps(self, prefix: str) -> tuple[tuple[str, int, int], ...] | None:
         try:
@@ -128,13 +198,46 @@ class Environments:
             raise HostError(f"{prefix}/conda-meta cannot be read: {error.strerror}") from error
         return stamps
 
-    def _seen(self, prefix: str, with_pip: bool) -> str:
+    def _seen(self, prefix: str) -> str:
         stamps = self._stamps(prefix) or ()
-        python = receipt.installed(name for name, *_ in stamps).get("python")
+        python = builds.installed(name for name, *_ in stamps).get("python")
         names: tuple[str, ...] = ()
-        if with_pip and python and re.fullmatch(r"[0-9]+\.[0-9]+[0-9a-z.]*", python):
-            names = self._looks.ask("names", receipt.site_packages(prefix, python)) or ()
-        return receipt.seen(stamps, names)
+        if python and re.fullmatch(r"[0-9]+\.[0-9]+[0-9a-z.]*", python):
+            names = self._looks.ask("names", builds.site_packages(prefix, python)) or ()
+        return builds.seen(stamps, names)
+
+
+def hold_key(place: Place) -> str:
+    """Under what the agent remembers that a person went back to an older build."""
+    return f"environment.{place.name}.hold"
+
+
+def _in_unit(program: list[str], user: str, request: Mapping[str, Any], timeout: float) -> list[str]:
+    """The program in a transient unit of its own (systemd-run(1)), as the account, with the environments' directories to write to."""
+    writable = [f"{request['root']}/{name}" for name in ("envs", "builds", "pkgs")] if "root" in request else []
+    properties = (
+        *_CONFINED,
+        f"User={user}",
+        f"RuntimeMaxSec={timeout:.0f}",
+        f"ReadWritePaths={' '.join(f'-{path}' for path in writable)}",
+    )
+    options = [word for each in properties for word in ("-p", each)]
+    return ["/usr/bin/systemd-run", "--pipe", "--wait", "--collect", "--service-type=exec", *options, "--", *program]
+
+
+def _without_result(worker: str, user: str, done: Finished, root: str) -> HostError:
+    if "result: oom-kill" in done.errors:
+        return TemporaryError(
+            f"the {worker} worker was killed for lack of memory",
+            hint="give the host more memory or swap, or ask for fewer packages in one environment",
+        )
+    if "result: timeout" in done.errors:
+        return TemporaryError(f"the {worker} worker did not end in time and was stopped")
+    words = _shown(done.errors.strip()[-500:]) or "no words"
+    return HostError(
+        f"the {worker} worker exited {done.status} without a result: {words}",
+        hint=f"{user} must be able to read the agent's own Python, {sys.executable}, and {root}/agent",
+    )
 
 
 def _content(path: str, limit: int) -> bytes:

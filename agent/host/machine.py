@@ -86,7 +86,7 @@ class Host:
         self.packages = Packages(self.looks, self.programs)
         self.units = Units(self.looks, self.programs, self.memory)
         self.databases = Databases(self.looks, self.secrets)
-        self.environments = Environments(self.looks, self.programs, self.progress)
+        self.environments = Environments(self.looks, self.programs, self.secrets, self.memory, self.progress)
         self.certificates = Certificates(self.looks)
         self.probes = Probes(self.secrets)
         self._performers: dict[type, Callable[[Any], None]] = {
