@@ -231,6 +231,7 @@ class Apply:
             generation=report.generation or (current.number if current else None),
             outcomes=report.last,
             orphans=report.orphans,
+            notes=plan.notes(wanted.resources, self.host),
             conditions=conditions,
             seconds=report.seconds,
             detail={
@@ -263,7 +264,8 @@ class Apply:
         answers = {**asked, **looks.answers}
         outcomes = tuple(Outcome(ref, Result.UNCHANGED) for ref in sorted(wanted.resources))
         document = self._document(wanted, replace(report, outcomes=outcomes, exit_status=Exit.OK, seconds=0.0))
-        nothing = plan.Plan((), orphans=report.orphans, resources=len(wanted.resources))
+        told = plan.notes(wanted.resources, self.host)
+        nothing = plan.Plan((), orphans=report.orphans, resources=len(wanted.resources), notes=told)
         words = "".join(f"{line}\n" for line in text.plan(nothing))
         found = evidence.Evidence(list(answers), list(answers.values()), status.halves(document), words)
         durable.replace(path, evidence.dump(found, self.request.spec), mode=0o600)

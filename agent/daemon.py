@@ -299,7 +299,9 @@ def summary(document: dict[str, Any], exit_status: int) -> str:
     for condition in document.get("conditions", ()):
         if not condition.get("status"):
             return f"{condition.get('type')}: {condition.get('reason')}: {condition.get('message')}"
-    return "as wanted" if exit_status == Exit.OK else f"the last pass ended with status {exit_status}"
+    if exit_status == Exit.OK:
+        return "; ".join(["as wanted", *document.get("notes", ())])
+    return f"the last pass ended with status {exit_status}"
 
 
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")

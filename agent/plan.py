@@ -105,6 +105,8 @@ class Plan:
     failures: tuple[tuple[Ref, str], ...] = ()
     """Resources that could not be read, with the reason."""
     resources: int = 0
+    notes: tuple[str, ...] = ()
+    """What people should know although nothing differs."""
     held: str = ""
     """Set when the spec was rolled back: why, and what is in force. The changes are then those towards that."""
 
@@ -194,7 +196,19 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
             if change is not None:
                 pending[resource.ref] = change
     gone = departures(desired, host, ledger)
-    return Plan(tuple(pending.values()), gone.removals, gone.orphans, tuple(failures), len(desired))
+    told = notes(desired, host)
+    return Plan(tuple(pending.values()), gone.removals, gone.orphans, tuple(failures), len(desired), told)
+
+
+def notes(desired: Mapping[Ref, Resource], host: Host) -> tuple[str, ...]:
+    """What the resources have to say beside their differences; what cannot be read says so elsewhere."""
+    found: list[str] = []
+    for ref in sorted(desired):
+        try:
+            found += desired[ref].notes(host)
+        except (HostError, OSError):
+            continue
+    return tuple(found)
 
 
 @dataclass(frozen=True)

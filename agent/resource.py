@@ -186,6 +186,10 @@ class Resource:
         """Whether something of others keeps it from being removed, or is left in its place: that stays, and is reported."""
         return False
 
+    def notes(self, host: Host) -> Iterable[str]:  # noqa: ARG002  # environments ask it
+        """What people should know of it although nothing differs, in sentences: a build that was gone back to, an update that failed."""
+        return ()
+
     def judges(self) -> bool:
         """Whether it is the look at a service's health: its failing, for whatever reason, means that what was changed does not work."""
         return False

@@ -47,6 +47,7 @@ def document(
     generation: int | None,
     outcomes: tuple[Outcome, ...],
     orphans: tuple[Ref, ...],
+    notes: tuple[str, ...] = (),
     conditions: tuple[Condition, ...],
     seconds: float,
     detail: dict[str, Any] | None = None,
@@ -66,6 +67,7 @@ def document(
         "conditions": [vars(each) for each in conditions],
         "resources": [_resource(outcome) for outcome in outcomes],
         "orphans": [str(ref) for ref in orphans],
+        "notes": list(notes),
         **(detail or {}),
     }
 

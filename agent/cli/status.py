@@ -39,6 +39,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             text.append(f"  {paint('x', '31')} {each['ref']}: {each['result']}: {each.get('message', '')}")
             if each.get("hint"):
                 text.append(f"      hint: {each['hint']}")
+    text += [f"  {paint('note', '33')}: {note}" for note in found.get("notes", ())]
     text += [f"  {ref} left the spec and stays: it may hold someone's work." for ref in found["orphans"]]
     counts = ", ".join(f"{number} {word}" for word, number in found["counts"].items() if number)
     return [*text, f"  {len(found['resources'])} resources: {counts or 'none'}"]

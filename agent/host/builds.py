@@ -216,6 +216,11 @@ def point(place: Place, build: str) -> None:
     sync(os.path.dirname(place.link))
 
 
+def plain(text: str) -> str:
+    """What an account wrote, in one line without anything that a terminal obeys."""
+    return "".join(each if each.isprintable() else " " for each in text[:1000])
+
+
 def digest(entry: object) -> str:
     """Of a lock entry."""
     return hashlib.blake2b(json.dumps(entry, sort_keys=True).encode(), digest_size=16).hexdigest()

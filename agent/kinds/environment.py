@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.errors import HostError
-from agent.host.builds import Asked, Place
+from agent.host.builds import Asked, Place, plain
 from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State, differences
 from agent.steps import Listing, Login, Step, Work
 
@@ -97,13 +98,14 @@ class Environment(Resource):
             return None
         if host.accounts.user(self.owner) is None:
             raise NotYetReadable(f"{self.place.link} can only be examined as {self.owner}, who does not exist")
-        if environments.hold(self.place, self.asked) is not None:
+        held = environments.hold(self.place, self.asked) is not None
+        if held:
             asked, unmet = self.asked, environments.unmet(self)
         else:
             found = environments.manifest(self.place)
             asked = found.asked if found else Asked()
             unmet = environments.unmet(self)
-        due = bool(self.update) and environments.due(self.place, self.update)
+        due = bool(self.update) and not held and environments.due(self.place, self.update)
         return dataclasses.replace(_state(asked), unmet=unmet, due=due)
 
     def steps(self, change: Change) -> Iterator[Step]:
@@ -115,6 +117,14 @@ class Environment(Resource):
         """What the worker is told; see agent.workers.conda."""
         mine = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "after"}
         return tuple({**mine, "verb": verb, "asked": dataclasses.asdict(self.asked), **more}.items())
+
+    def notes(self, host: Host) -> Iterator[str]:
+        if hold := host.environments.hold(self.place, self.asked):
+            yield f"{self.ref} is held at build {hold}, which was gone back to; agent env update {self.name} lifts that"
+        manifest = host.environments.manifest(self.place)
+        if manifest is not None and manifest.failed:
+            tried = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.tried))
+            yield f"{self.ref} could not be updated at {tried} and stays as it is: {plain(manifest.failed)}"
 
     def remains(self, host: Host) -> bool:
         return host.environments.build(self.place) is None and host.files.facts(self.place.link) is not None

@@ -21,6 +21,7 @@ def plan(found: Plan) -> dict[str, Any]:
         "orphans": [str(ref) for ref in found.orphans],
         "unreadable": [{"ref": str(ref), "reason": reason} for ref, reason in found.failures],
         "resources": found.resources,
+        "notes": list(found.notes),
         **({"held": found.held} if found.held else {}),
     }
 

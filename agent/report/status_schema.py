@@ -66,6 +66,11 @@ SCHEMA: dict[str, Any] = {
                 },
             },
         },
+        "notes": {
+            "description": "What people should know although nothing differs: a build that was gone back to, an update that failed.",
+            "type": "array",
+            "items": _TEXT,
+        },
         "orphans": {
             "description": "What left the spec and stays, because it may hold someone's work.",
             "type": "array",

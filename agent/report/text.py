@@ -39,6 +39,8 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
             back = "  (what stood there before comes back)" if each.puts_back else ""
             yield f"  {paint(Action.DELETE.symbol, '31')} {each.resource.ref}{back}"
         yield ""
+    for note in found.notes:
+        yield f"{paint('note', '33')}: {note}"
     for ref in found.orphans:
         yield f"{ref} left the spec and stays: it may hold someone's work."
     for ref, reason in found.failures:
