@@ -53,6 +53,8 @@ class Manifest:
     asked: Asked = field(default_factory=Asked)
     held: tuple[str, ...] = ()
     """Conda packages that are there because of what was asked for; the owner added the others."""
+    entry: str = ""
+    """The digest of its lock entry."""
     seen: str = ""
     """The digest of its lists of packages (``seen``) when it was finished."""
     created: int = 0
@@ -68,6 +70,11 @@ class Manifest:
     """What the owner had added to the build before it by hand and was taken over."""
     lost: tuple[str, ...] = ()
     """What the owner had added to the build before it and could not be taken over; it is still in that one."""
+
+    def serves(self, asked: Asked) -> bool:
+        """Whether a build made for this is one for what is asked now: of no lock any, of a lock those of the same packages."""
+        same = dataclasses.replace(self.asked, lock=asked.lock) == asked
+        return same and asked.lock in ("", self.asked.lock, self.entry)
 
 
 @dataclass(frozen=True)

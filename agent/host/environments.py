@@ -110,7 +110,7 @@ class Environments:
             return frozenset({f"build {held}, which was gone back to"})
         if manifest is None:
             return frozenset([*asked.packages, *(f"pip:{each}" for each in asked.pip)]) or frozenset({"its manifest"})
-        if build is None or (not held and manifest.asked != asked):
+        if build is None or (not held and not manifest.serves(asked)):
             return frozenset()  # the difference is in what it was made for
         if manifest.seen == (seen := self._seen(place.build(build))):
             return frozenset()

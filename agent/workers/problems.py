@@ -15,11 +15,19 @@ _TEMPORARY = re.compile(
 
 
 class WorkError(Exception):
-    """The work could not be done. ``temporary``: the same request may go through later."""
+    """The work could not be done. ``temporary``: the same request may go through later. ``about``: what of the request is to blame."""
 
-    def __init__(self, message: str, *, kind: str = "work", hint: str = "", temporary: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "work",
+        hint: str = "",
+        temporary: bool = False,
+        about: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
-        self.kind, self.hint, self.temporary = kind, hint, temporary
+        self.kind, self.hint, self.temporary, self.about = kind, hint, temporary, about
 
 
 def temporary_words(text: str) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import http.server
 import json
 import os
+import re
+import shutil
+import tempfile
 import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -23,7 +25,6 @@ from rattler import (
     Client,
     Gateway,
     MatchSpec,
-    PackageRecord,
     PrefixRecord,
     RepoDataRecord,
     SourceConfig,
@@ -35,14 +36,15 @@ from rattler import (
 )
 from rattler.config import Config
 from rattler.exceptions import (
+    GatewayError,
     InvalidChannelError,
-    InvalidMatchSpecError,
     SolverError,
-    ValidatePackageRecordsError,
 )
 from rattler.install.installer import InstallerReporter
+from rattler.repo_data.gateway import CacheAction
 
-from agent.workers.problems import WorkError, trimmed
+from agent.workers.problems import WorkError, temporary_words, trimmed
+from agent.workers.rattler_records import as_hex, name_of, parse, unpacked_name, verify_local
 
 REPODATA_SECONDS = 60
 """For one answer about what a channel has."""
@@ -53,17 +55,29 @@ RETRIES = 2
 _AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 Say = Callable[[str], None]
+at_end = contextlib.ExitStack()
+"""What must be undone before the process ends, which it does without the interpreter's own exit."""
 
 
 class Channels:
     """Where packages come from.
 
     ``mirrors`` maps a channel to the addresses to use instead of its own; records keep the channel's.
-    A channel given by name stands below ``alias``.
+    A channel given by name stands below ``alias``. ``logins`` are agent.steps.Login as dicts, with their secrets; ``timeout`` is for one answer about
+    what a channel has.
     """
 
     def __init__(
-        self, channels: Sequence[str], mirrors: Iterable[tuple[str, Sequence[str]]], alias: str, cache: str
+        self,
+        channels: Sequence[str],
+        mirrors: Iterable[tuple[str, Sequence[str]]],
+        alias: str,
+        cache: str,
+        *,
+        logins: Sequence[Mapping[str, str]] = (),
+        offline: bool = False,
+        timeout: float = REPODATA_SECONDS,
+        retries: int = RETRIES,
     ) -> None:
         try:
             config = ChannelConfig(alias)
@@ -71,32 +85,72 @@ class Channels:
             instead = {Channel(name, config).base_url.rstrip("/"): list(urls) for name, urls in mirrors if urls}
         except InvalidChannelError as error:
             raise WorkError(f"a channel cannot be used: {error}", kind="spec") from error
-        self._cache = cache
-        settings = _settings({origin: [_over_http(url) for url in urls] for origin, urls in instead.items()})
-        self._packages = Client.from_config(settings, max_retries=RETRIES, timeout=PACKAGE_SECONDS)
-        self._gateway = Gateway(
-            cache_dir=Path(cache, "repodata"),
-            client=Client.from_config(settings, max_retries=RETRIES, timeout=REPODATA_SECONDS),
-            default_config=SourceConfig(bz2_enabled=False),
-        )
+        self.cache, self.offline = f"{cache}/pkgs", offline
+        settings = _settings({origin: [_over_http(url) for url in urls] for origin, urls in instead.items()}, logins)
+        self._packages = Client.from_config(settings, max_retries=retries, timeout=PACKAGE_SECONDS)
+        answers = Client.from_config(settings, max_retries=retries, timeout=max(1, round(timeout)))
+        self._gateway = _gateway(cache, answers, "force-cache-only" if offline else "cache-or-fetch")
+        self._from_cache = _gateway(cache, answers, "force-cache-only")
 
-    async def solve(self, specs: Sequence[str], locked: Sequence[PrefixRecord]) -> list[RepoDataRecord]:
+    async def solve(self, specs: Sequence[str], locked: Sequence[PrefixRecord], say: Say) -> list[RepoDataRecord]:
         """The packages that meet the specs, those that are there already in their versions where that is possible.
 
-        Raises WorkError of kind ``solve`` when nothing can meet them.
+        A channel that does not answer is replaced by what is known of it from earlier. Raises WorkError of kind ``solve``
+        when nothing can meet the specs.
         """
+        try:
+            return await self._solve(self._gateway, specs, locked)
+        except GatewayError as error:
+            if not temporary_words(str(error)):
+                raise
+            with contextlib.suppress(GatewayError, WorkError):
+                found = await self._solve(self._from_cache, specs, locked)
+                say("a channel does not answer: going on with what is known of it from earlier")
+                return found
+            raise
+
+    async def _solve(
+        self, gateway: Gateway, specs: Sequence[str], locked: Sequence[PrefixRecord]
+    ) -> list[RepoDataRecord]:
         try:
             return await solve(
                 sources=list(self._channels.values()),
                 specs=[parse(spec) for spec in specs],
-                gateway=self._gateway,
+                gateway=gateway,
                 platforms=[Subdir.current(), Subdir("noarch")],
                 virtual_packages=VirtualPackage.detect(VirtualPackageOverrides()),
                 locked_packages=list(locked) or None,
                 timeout=timedelta(seconds=SOLVE_SECONDS),
             )
         except SolverError as error:
-            raise WorkError(f"no set of packages meets the request:\n{trimmed(str(error))}", kind="solve") from error
+            tree = trimmed(str(error))
+            raise WorkError(
+                f"no set of packages meets the request:\n{tree}", kind="solve", about=_culprits(specs, tree)
+            ) from error
+
+    async def listed(self, addresses: Mapping[str, str]) -> list[RepoDataRecord]:
+        """The records of packages given by address (conda's @EXPLICIT lists), each with the digest that must be its own or nothing.
+
+        Raises WorkError for one that its channel does not have, or not with that digest.
+        """
+        names = {address: address.rpartition("/")[2].rsplit("-", 2)[0] for address in addresses}
+        channels = sorted({address.rsplit("/", 2)[0] for address in addresses})
+        query = [f"{name}" for name in sorted(set(names.values()))]
+        found = await self._gateway.query(
+            [Channel(each) for each in channels], [Subdir.current(), Subdir("noarch")], query, recursive=False
+        )
+        known = {record.url: record for records in found for record in records}
+        for address, digest in addresses.items():
+            record = known.get(address)
+            if record is None:
+                raise WorkError(f"{address} is not in its channel", kind="solve", about=(address,))
+            if digest and digest not in (as_hex(record.sha256), as_hex(record.md5)):
+                raise WorkError(f"{address} has another digest in its channel than {digest}", kind="solve")
+        return [known[address] for address in addresses]
+
+    def cached(self, record: RepoDataRecord) -> bool:
+        """Whether the package is unpacked in the cache."""
+        return os.path.isdir(f"{self.cache}/{unpacked_name(record.file_name)}")
 
     async def link(
         self,
@@ -104,25 +158,24 @@ class Channels:
         prefix: str,
         specs: Sequence[str],
         say: Say,
-        *,
-        anew: bool = False,
-        doing: str = "linking",
     ) -> None:
-        """Makes the prefix hold these packages and no others; with ``anew`` every one is put there again.
-
-        Runs no script of a package.
-        """
+        """Puts these packages into a prefix that is empty. Runs no script of a package. Raises WorkError, and what the library raises."""
+        if self.offline and (missing := [record.file_name for record in records if not self.cached(record)]):
+            raise WorkError(
+                f"conda.offline is set, and {len(missing)} packages are not in the cache: {', '.join(missing[:5])}",
+                hint="set conda.offline to false once",
+            )
+        verify_local(record for record in records if not self.cached(record))
         await install(
             records=list(records),
             target_prefix=prefix,
-            cache_dir=Path(self._cache, "pkgs"),
+            cache_dir=Path(self.cache),
             client=self._packages,
             show_progress=False,
-            reporter=cast(InstallerReporter, Reporter(say, doing)),
+            reporter=cast(InstallerReporter, Reporter(say)),
             # 0.28.0 takes the inner objects here, although it says otherwise
             requested_specs=[parse(spec)._match_spec for spec in specs],
             execute_link_scripts=False,
-            reinstall_packages={record.name.normalized for record in records} if anew else None,
         )
 
     def serves(self, spec: MatchSpec, record: RepoDataRecord) -> bool:
@@ -138,8 +191,8 @@ class Channels:
 class Reporter:
     """Turns the library's calls, which come from its threads, into a few lines a second."""
 
-    def __init__(self, say: Say, doing: str) -> None:
-        self._say, self._doing, self._lock = say, doing, threading.Lock()
+    def __init__(self, say: Say) -> None:
+        self._say, self._lock = say, threading.Lock()
         self._total = self._linked = 0
         self._bytes: dict[int, int] = {}
         self._told = 0.0
@@ -150,12 +203,12 @@ class Reporter:
     def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:  # noqa: ARG002
         with self._lock:
             self._bytes[download_idx] = progress
-            self._tell(f"downloaded {sum(self._bytes.values()) / 1e6:.1f} MB")
+            self._tell(f"downloading, {sum(self._bytes.values()) / 1e6:.1f} MB so far")
 
     def on_link_start(self, operation: int, package_name: str) -> int:
         with self._lock:
             self._linked += 1
-            self._tell(f"{self._doing} {package_name} ({self._linked} of {self._total})")
+            self._tell(f"linking {package_name} ({self._linked} of {self._total})")
         return operation
 
     def _tell(self, text: str) -> None:
@@ -165,83 +218,42 @@ class Reporter:
             self._say(text)
 
 
-def parse(spec: str) -> MatchSpec:
-    """Raises WorkError that names the spec."""
-    try:
-        return MatchSpec(spec)
-    except InvalidMatchSpecError as error:
-        raise WorkError(
-            f"package {spec!r}: {error}", kind="spec", hint="a match spec looks like 'numpy >=2,<3'"
-        ) from error
+def _culprits(specs: Sequence[str], tree: str) -> tuple[str, ...]:
+    """Of what was asked for, that which the solver's explanation begins with or names."""
+    words = set(re.findall(r"[A-Za-z0-9_][A-Za-z0-9._-]*", tree.lower()))
+    return tuple(spec for spec in specs if name_of(spec) in words)
 
 
-def name_of(spec: str) -> str:
-    """The package a spec is about."""
-    name = parse(spec).name
-    return name.normalized if name is not None else ""
+def _gateway(cache: str, client: Client, action: CacheAction) -> Gateway:
+    settings = SourceConfig(bz2_enabled=False, cache_action=action)
+    return Gateway(cache_dir=Path(cache, "repodata"), client=client, default_config=settings)
 
 
-def installed(prefix: str) -> tuple[list[PrefixRecord], list[str]]:
-    """What conda-meta says is there, and the files in it that cannot be read as a record."""
-    records, unreadable = [], []
-    try:
-        names = sorted(os.listdir(f"{prefix}/conda-meta"))
-    except FileNotFoundError:
-        return [], []
-    for name in names:
-        if name.endswith(".json"):
-            path = f"{prefix}/conda-meta/{name}"
-            try:
-                records.append(PrefixRecord.from_path(Path(path)))
-            except Exception:  # the library has many ways to say that a record is not one
-                unreadable.append(path)
-    return records, unreadable
-
-
-def unmet(records: Sequence[PrefixRecord], specs: Sequence[str], channels: Channels) -> list[str]:
-    """The specs that the installed packages do not meet; and if they lack something themselves, what."""
-    by_name = {record.name.normalized: record for record in records}
-    missing = []
-    for text in specs:
-        spec = parse(text)
-        record = by_name.get(spec.name.normalized if spec.name is not None else "")
-        if record is None or not spec.matches(record) or not channels.serves(spec, record):
-            missing.append(text)
-    try:
-        PackageRecord.validate(list(records))
-    except ValidatePackageRecordsError as error:
-        missing.append(str(error).splitlines()[0])
-    return missing
-
-
-def identity(record: RepoDataRecord) -> tuple[str, str, str, str]:
-    return (record.name.normalized, str(record.version), str(record.build), record.subdir)
-
-
-def verify_local(records: Iterable[RepoDataRecord]) -> None:
-    """Checks digests of packages in a channel that is a directory: the library checks only what it downloads.
-
-    Raises WorkError.
-    """
-    for record in records:
-        address = urllib.parse.urlsplit(record.url)
-        if address.scheme == "file" and record.sha256 is not None:
-            path = urllib.request.url2pathname(address.path)
-            with open(path, "rb") as file:
-                if hashlib.file_digest(file, "sha256").digest() != record.sha256:
-                    raise WorkError(
-                        f"hash mismatch: {path} is not the package that the channel's index describes",
-                        hint="index the channel again, or put the package back",
-                    )
-
-
-def _settings(mirrors: dict[str, list[str]]) -> Config:
+def _settings(mirrors: dict[str, list[str]], logins: Sequence[Mapping[str, str]]) -> Config:
     lines = ['tls-root-certs = "system"'] if any(os.path.exists(each) for each in _AUTHORITIES) else []
+    if logins:
+        lines.append(f"authentication-override-file = {json.dumps(_credentials(logins))}")
     if mirrors:
         lines.append("[mirrors]")
         # a JSON string is a TOML string too
         lines += [f"{json.dumps(origin)} = {json.dumps(urls)}" for origin, urls in mirrors.items()]
     return Config.from_toml("\n".join(lines))
+
+
+def _credentials(logins: Sequence[Mapping[str, str]]) -> str:
+    """A file for the library, 0600 in a directory of its own that goes with the process. It is read at each request."""
+    known = {}
+    for login in logins:
+        if login["scheme"] == "basic":
+            known[login["host"]] = {"BasicHTTP": {"username": login["username"], "password": login["secret"]}}
+        else:
+            known[login["host"]] = {"BearerToken" if login["scheme"] == "bearer" else "CondaToken": login["secret"]}
+    directory = tempfile.mkdtemp(prefix="agent-")
+    at_end.callback(shutil.rmtree, directory, ignore_errors=True)
+    path = f"{directory}/credentials.json"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(known, file)
+    return path
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -267,10 +279,3 @@ def _over_http(url: str) -> str:
     server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that went away
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}"
-
-
-def forget_unreadable(paths: Iterable[str]) -> None:
-    """Removes records that are none: the library refuses the whole prefix because of one."""
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from agent.host import builds
+from agent.host.builds import Asked, Manifest, Place
 from tests.channel.build import build
 from tests.channel.serve import address, server
 
@@ -58,16 +61,34 @@ class Worker:
     variables: dict[str, str] = field(default_factory=dict)
 
     @property
+    def place(self) -> Place:
+        return Place(str(self.home), "one")
+
+    @property
     def prefix(self) -> Path:
-        return self.home / "envs" / "one"
+        return Path(self.place.link)
+
+    @property
+    def build(self) -> str:
+        """The one in force."""
+        found = self.place.in_force()
+        assert found, "nothing is in force"
+        return found
+
+    @property
+    def manifest(self) -> Manifest:
+        found = builds.read(self.place.manifest(self.build))
+        assert found, "the build in force has no manifest"
+        return found
+
+    def builds(self) -> list[str]:
+        """The directories of builds, finished or not."""
+        return sorted(path.name for path in Path(self.place.builds).iterdir() if path.is_dir())
 
     def start(self, verb: str = "apply", **request: Any) -> subprocess.Popen[str]:
-        wanted = {
-            "prefix": str(self.prefix),
-            "cache": str(self.home / "pkgs"),
-            "channels": [self.channel.url],
-            **request,
-        }
+        names = {each.name for each in dataclasses.fields(Asked)}
+        asked = {"channels": [self.channel.url], **{name: request.pop(name) for name in names & set(request)}}
+        wanted = {"root": str(self.home), "name": "one", "asked": asked, **request}
         drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
         process = subprocess.Popen(
             [*drop, sys.executable, "-I", "-c", PROGRAM, str(CHECKOUT)],
@@ -106,8 +127,9 @@ class Worker:
         assert "error" in answer, answer
         return dict(answer["error"])
 
-    def unmet(self, *packages: str, **request: Any) -> list[str]:
-        answer = self.run("check", packages=packages, **request)
+    def unmet(self, **request: Any) -> list[str]:
+        """What the build in force lacks of what it was made for."""
+        answer = self.run("check", **request)
         assert "result" in answer, answer
         return list(answer["result"]["unmet"])
 

@@ -7,34 +7,32 @@ import os
 import shutil
 import stat
 import subprocess
-import time
 from http import HTTPStatus
 from pathlib import Path
 
-from agent.host import receipt
+from agent.host import builds
 from tests.workers.conftest import Worker
 
 
 def files_of(prefix: Path) -> dict[str, tuple[int, int]]:
-    """Every file but the worker's own, with inode and time of change."""
+    """Every file, with inode and time of change."""
     return {
-        str(path.relative_to(prefix)): (path.lstat().st_ino, path.lstat().st_mtime_ns)
-        for path in prefix.rglob("*")
-        if receipt.DIRECTORY not in path.parts and not path.is_dir()
+        str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
+        for path in prefix.resolve().rglob("*")
+        if not path.is_dir()
     }
 
 
 def test_an_environment_is_made_and_noted(worker: Worker) -> None:
     result = worker.apply("toy-app <2")
 
-    assert result == {"linked": ["toy-app", "toy-lib"], "removed": [], "kept": []}
+    assert result["linked"] == ["toy-app", "toy-lib"]
     assert worker.versions() == {"toy-app": "1.0", "toy-lib": "1.1"}
-    noted = receipt.read(str(worker.prefix))
-    assert noted is not None
-    assert (noted.phase, noted.packages) == (receipt.VERIFIED, ("toy-app <2",))
-    assert set(noted.held) == {"toy-app", "toy-lib"}
+    assert (worker.build, worker.builds()) == (result["build"], [result["build"]])
+    assert worker.manifest.asked.packages == ("toy-app <2",)
+    assert set(worker.manifest.held) == {"toy-app", "toy-lib"}
     said = subprocess.run([worker.prefix / "bin/toy-app"], capture_output=True, text=True, check=True).stdout
-    assert str(worker.prefix) in said
+    assert worker.place.build(worker.build) in said
 
 
 def test_what_is_installed_can_be_read_by_others(worker: Worker) -> None:
@@ -50,9 +48,9 @@ def test_a_second_apply_changes_no_file(worker: Worker) -> None:
 
     result = worker.apply("toy-app")
 
-    assert result == {"linked": [], "removed": [], "kept": []}
+    assert result == {"build": worker.build}
     assert files_of(worker.prefix) == before
-    assert worker.unmet("toy-app") == []
+    assert worker.unmet() == []
 
 
 def test_what_there_is_stays_when_a_newer_version_appears(worker: Worker) -> None:
@@ -84,11 +82,11 @@ def test_what_the_owner_added_stays(worker: Worker) -> None:
     worker.apply("toy-app 2.*")
     as_by_hand(worker, "toy-big")
 
-    result = worker.apply("toy-app 2.*", "toy-many")
+    worker.apply("toy-app 2.*", "toy-many")
 
-    assert result["kept"] == ["toy-big"]
     assert set(worker.versions()) == {"toy-app", "toy-lib", "toy-many", "toy-big"}
-    assert worker.apply("toy-app 2.*")["removed"] == ["toy-many"]
+    worker.apply("toy-app 2.*", "toy-prefix")
+    assert set(worker.versions()) == {"toy-app", "toy-lib", "toy-prefix", "toy-big"}
 
 
 def test_what_the_owner_added_gives_way_to_what_is_asked_for(worker: Worker) -> None:
@@ -102,11 +100,10 @@ def test_what_the_owner_added_gives_way_to_what_is_asked_for(worker: Worker) -> 
 
 
 def as_by_hand(worker: Worker, package: str) -> None:
-    """Adds a package and lets the receipt be as if another program had done it."""
-    noted = receipt.read(str(worker.prefix))
-    assert noted is not None
-    worker.apply(*noted.packages, package)
-    receipt.write(str(worker.prefix), noted)
+    """Adds a package and lets the manifest be as if another program had done it."""
+    noted = worker.manifest
+    worker.apply(*noted.asked.packages, package)
+    builds.write(worker.place.manifest(worker.build), noted)
 
 
 def test_a_package_taken_away_by_hand_is_seen_and_comes_back(worker: Worker) -> None:
@@ -115,10 +112,10 @@ def test_a_package_taken_away_by_hand_is_seen_and_comes_back(worker: Worker) -> 
         path.unlink()
     (worker.prefix / "bin/toy-app").unlink()
 
-    assert worker.unmet("toy-app 2.*") == ["toy-app 2.*"]
+    assert worker.unmet() == ["toy-app 2.*"]
     worker.apply("toy-app 2.*")
 
-    assert worker.unmet("toy-app 2.*") == []
+    assert worker.unmet() == []
     assert (worker.prefix / "bin/toy-app").exists()
 
 
@@ -126,7 +123,7 @@ def test_a_missing_dependency_is_seen_and_comes_back(worker: Worker) -> None:
     worker.apply("toy-app 2.*")
     next((worker.prefix / "conda-meta").glob("toy-lib-*.json")).unlink()
 
-    assert "toy-lib" in " ".join(worker.unmet("toy-app 2.*"))
+    assert "toy-lib" in " ".join(worker.unmet())
     worker.apply("toy-app 2.*")
 
     assert worker.versions() == {"toy-app": "2.0", "toy-lib": "2.0"}
@@ -137,7 +134,7 @@ def test_a_spoiled_record_is_repaired(worker: Worker) -> None:
     record = next((worker.prefix / "conda-meta").glob("toy-app-*.json"))
     record.write_text("{")
 
-    assert worker.unmet("toy-app 2.*") == ["toy-app 2.*"]
+    assert worker.unmet() == [f"record {record.name}", "toy-app 2.*"]
     worker.apply("toy-app 2.*")
 
     assert worker.versions() == {"toy-app": "2.0", "toy-lib": "2.0"}
@@ -152,8 +149,8 @@ def test_an_update_that_cannot_be_downloaded_leaves_the_environment_as_it_was(wo
 
     assert "toy-lib-2.0-0.tar.bz2" in error["message"]
     assert files_of(worker.prefix) == before
-    assert not (worker.prefix / ".agent/prefetch").exists()
-    assert worker.unmet("toy-app 1.*") == []
+    assert worker.builds() == [worker.build]
+    assert worker.unmet() == []
 
 
 def test_a_package_that_is_not_what_the_index_says_is_refused(worker: Worker) -> None:
@@ -191,8 +188,7 @@ def test_a_channel_is_replaced_by_its_mirror(worker: Worker) -> None:
 
     urls = [json.loads(path.read_text())["url"] for path in (worker.prefix / "conda-meta").glob("*.json")]
     assert all(url.startswith("https://conda.anaconda.org/conda-forge/") for url in urls), urls
-    assert worker.unmet("conda-forge::toy-app", channels=["conda-forge"]) == []
-    assert worker.unmet("other::toy-app", channels=["conda-forge", "other"]) == ["other::toy-app"]
+    assert worker.unmet() == []
 
 
 def test_a_mirror_may_be_a_directory_and_its_packages_are_checked(worker: Worker) -> None:
@@ -252,25 +248,15 @@ def test_no_script_of_a_package_is_run(worker: Worker) -> None:
 
 def test_a_worker_killed_while_it_links_is_made_up_for(worker: Worker) -> None:
     worker.apply("toy-app 1.*")
-    worker.kill_when_it_says("linking", "toy-app 2.*", "toy-many", "toy-big")
-    time.sleep(0.05)
+    old = worker.build
+    worker.kill_when_it_says("downloading", "toy-app 2.*", "toy-many", "toy-big")
+    assert (worker.build, worker.unmet()) == (old, [])
 
     worker.apply("toy-app 2.*", "toy-many", "toy-big")
 
-    assert worker.unmet("toy-app 2.*", "toy-many", "toy-big") == []
+    assert worker.unmet() == []
     assert_files_are_whole(worker.prefix)
-
-
-def test_an_environment_half_linked_is_linked_anew(worker: Worker) -> None:
-    worker.apply("toy-app 2.*")
-    noted = receipt.read(str(worker.prefix))
-    assert noted is not None
-    receipt.write(str(worker.prefix), receipt.Receipt(receipt.WORKING, held=noted.held))
-    (worker.prefix / "bin/toy-app").write_text("half")
-
-    worker.apply("toy-app 2.*")
-
-    assert "toy-app 2.0" in (worker.prefix / "bin/toy-app").read_text()
+    assert worker.builds() == sorted([old, worker.build]), "nothing is left of what was begun"
 
 
 def assert_files_are_whole(prefix: Path) -> None:
@@ -288,7 +274,8 @@ def test_two_workers_take_turns(worker: Worker) -> None:
 
     answers = [worker.end(process) for process in both]
 
-    assert sorted(answer["result"]["linked"] for answer in answers) == [[], ["toy-app", "toy-lib", "toy-many"]]
+    assert answers[0]["result"]["build"] == answers[1]["result"]["build"]
+    assert worker.builds() == [worker.build]
     assert_files_are_whole(worker.prefix)
 
 
@@ -299,13 +286,13 @@ def test_a_worker_that_nobody_listens_to_finishes(worker: Worker) -> None:
 
     process.wait(timeout=60)
 
-    assert worker.unmet("toy-app", "toy-many") == []
+    assert worker.unmet() == []
 
 
 def test_a_directory_of_somebody_else_is_refused(worker: Worker) -> None:
-    error = worker.refused("toy-app", prefix="/proc/environment")
+    error = worker.refused("toy-app", root="/proc/environment")
 
-    assert "/proc/environment cannot be made" in error["message"]
+    assert "/proc/environment/builds/one cannot be made" in error["message"]
     assert error["hint"]
 
 
@@ -316,7 +303,9 @@ def test_removal_takes_what_packages_own_and_nothing_else(worker: Worker) -> Non
     answer = worker.run("remove")
 
     assert answer == {"result": {"stays": 1}}
-    assert [path for path in worker.prefix.rglob("*") if not path.is_dir()] == [worker.prefix / "share/notes.txt"]
+    left = [path for path in worker.prefix.resolve().rglob("*") if not path.is_dir()]
+    assert [path.name for path in left] == ["notes.txt"]
+    assert (worker.prefix / "share/notes.txt").read_text() == "mine"
 
 
 def test_removal_leaves_no_directory_behind(worker: Worker) -> None:
@@ -328,13 +317,12 @@ def test_removal_leaves_no_directory_behind(worker: Worker) -> None:
 
 
 def test_the_package_cache_goes_with_the_last_environment(worker: Worker) -> None:
-    other = str(worker.prefix.with_name("other"))
     worker.apply("toy-app")
-    worker.apply("toy-app", prefix=other)
+    worker.apply("toy-app", name="other")
 
     worker.run("remove")
     assert list((worker.home / "pkgs/pkgs").glob("toy-app-*"))
-    worker.run("remove", prefix=other)
+    worker.run("remove", name="other")
     assert not list((worker.home / "pkgs").iterdir())
 
 
@@ -356,7 +344,7 @@ def test_root_is_refused(worker: Worker, tmp_path: Path) -> None:
         return
     process = subprocess.run(
         [*worker_command(), str(Path(__file__).parents[2])],
-        input=json.dumps({"verb": "apply", "prefix": str(tmp_path / "x"), "cache": str(tmp_path / "y")}),
+        input=json.dumps({"verb": "apply", "root": str(tmp_path / "x"), "name": "one"}),
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,203 @@
+"""Which builds stay: old ones and unused packages are taken away, those that a program runs from never are. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from agent.host.builds import BEFORE, BUILD, Place
+from agent.workers.request import Request, locked, say
+
+LIBRARIES = ("bin", "lib", "conda-meta", "__pycache__")
+"""Below these, what its owner added to an environment are packages, which go with it."""
+
+
+def sweep(place: Place) -> None:
+    """Takes away what a worker that was killed left: builds without a manifest, and temporary files."""
+    for name in _names(place.builds):
+        if (re.fullmatch(BUILD, name) and not os.path.exists(place.manifest(name))) or name.endswith(".new"):
+            _erase(f"{place.builds}/{name}")
+    for name in _names(place.builds):
+        build = re.match(BUILD, name)
+        if build and name != build[0] and not os.path.isdir(place.build(build[0])):
+            _erase(f"{place.builds}/{name}")
+
+
+def discard(place: Place, build: str) -> None:
+    """Takes away a build that is not in force. Its manifest first: what is left by a kill is swept."""
+    if build == place.in_force() or not re.fullmatch(BUILD, build):
+        return
+    for path in (place.manifest(build), place.solution(build), place.files(build), place.build(build)):
+        _erase(path)
+
+
+def prune(place: Place, keep: int, held: Collection[str] = ()) -> list[str]:
+    """Takes away all but the newest ``keep`` builds beside the one in force. Those that are gone."""
+    others = old(place, keep, held)
+    for build in others:
+        discard(place, build)
+    return others
+
+
+def old(place: Place, keep: int, held: Collection[str] = ()) -> list[str]:
+    """Builds that ``prune`` would take away."""
+    current = place.in_force()
+    others = [build for build in place.finished() if build != current and build not in held]
+    candidates = others[max(0, keep) :]
+    busy = in_use(map(place.build, candidates)) if candidates else set()
+    return [build for build in candidates if place.build(build) not in busy]
+
+
+def in_use(prefixes: Iterable[str]) -> set[str]:
+    """Those of the directories that a program of this account runs from, or works in."""
+    wanted, found = list(prefixes), set()
+    for process in _names("/proc"):
+        if process.isdigit():
+            for link in ("exe", "cwd"):
+                with contextlib.suppress(OSError):
+                    path = os.readlink(f"/proc/{process}/{link}")
+                    found |= {prefix for prefix in wanted if path == prefix or path.startswith(f"{prefix}/")}
+    return found
+
+
+def solution(place: Place, build: str) -> dict[str, Any] | None:
+    """Every package of a build with its hash; None where there is no such build."""
+    try:
+        with open(place.solution(build), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def files(place: Place, build: str) -> list[str]:
+    """The files that a build was finished with."""
+    try:
+        with gzip.open(place.files(build), "rt", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().split("\n")
+    except (OSError, EOFError):
+        return []
+
+
+def note_files(place: Place, build: str, names: Iterable[str]) -> None:
+    """Keeps what ``files`` says. A name with a line end in it is not kept."""
+    # no time in it: equal lists are equal files
+    with gzip.GzipFile(place.files(build), "wb", mtime=0) as file:
+        text = "\n".join(name for name in sorted(names) if "\n" not in name)
+        file.write(text.encode(errors="surrogateescape"))
+
+
+def clean(request: Request) -> dict[str, Any]:
+    """Old builds of one environment, and packages in the cache that no build of any environment is made of."""
+    place = request.place
+    doomed = old(place, request.keep, {request.hold})
+    freed = sum(_bytes(place.build(build), shared=False) for build in doomed)
+    if not request.dry_run:
+        sweep(place)
+        for build in doomed:
+            discard(place, build)
+    with locked(f"{place.cache}/.in-use"):
+        packages = _unused(place, set(doomed))
+        freed += sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
+        for name in packages if not request.dry_run else ():
+            say(f"removing {name}")
+            _erase(f"{place.cache}/pkgs/{name}")
+            _erase(f"{place.cache}/pkgs/{name}.lock")
+    return {"builds": doomed, "packages": packages, "bytes": freed}
+
+
+def remove(place: Place) -> dict[str, Any]:
+    """Takes the whole environment away but for files that its owner put there beside packages; those stay, and are counted.
+
+    What stood in its place before comes back.
+    """
+    sweep(place)
+    current = place.in_force()
+    for build in place.finished():
+        if build != current:
+            discard(place, build)
+    stays = 0
+    if current not in (None, BEFORE):
+        say("removing it")
+        stays = _strip(place, current or "")
+    if not stays:
+        with contextlib.suppress(OSError):  # not there, or a directory of somebody else
+            os.unlink(place.link)
+        if os.path.isdir(place.build(BEFORE)) and not os.path.lexists(place.link):
+            os.rename(place.build(BEFORE), place.link)
+        shutil.rmtree(place.builds, ignore_errors=True)
+    if not any(_names(f"{place.root}/builds")):
+        for name in _names(place.cache):
+            _erase(f"{place.cache}/{name}")
+    if stays:
+        say(f"{stays} files that no package owns stay in {place.link}")
+    return {"stays": stays}
+
+
+def _strip(place: Place, build: str) -> int:
+    """Takes away what a build was finished with, and libraries that were added to it. How many files stay."""
+    prefix, finished = place.build(build), frozenset(files(place, build))
+    stays = 0
+    for directory, below, names in os.walk(prefix, topdown=False):
+        within = os.path.relpath(directory, prefix)
+        for name in (*names, *(each for each in below if os.path.islink(f"{directory}/{each}"))):
+            path = os.path.normpath(f"{within}/{name}")
+            if path in finished or LIBRARIES[-1] in path.split("/") or path.split("/")[0] in LIBRARIES:
+                os.unlink(f"{directory}/{name}")
+            else:
+                stays += 1
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(directory)
+    if not stays:
+        discarded = (place.manifest(build), place.solution(build), place.files(build), prefix)
+        for path in discarded:
+            _erase(path)
+    return stays
+
+
+def _unused(place: Place, doomed: Collection[str]) -> list[str]:
+    """Unpacked packages in the cache that no build of any environment, those that are to go left out, is made of."""
+    used = set()
+    for name in _names(f"{place.root}/builds"):
+        each = Place(place.root, name)
+        for build in each.finished():
+            if not (name == place.name and build in doomed):
+                packages = (solution(each, build) or {}).get("conda", ())
+                used |= {
+                    str(package.get("fn", "")).removesuffix(".conda").removesuffix(".tar.bz2") for package in packages
+                }
+    cached = f"{place.cache}/pkgs"
+    return sorted(name for name in _names(cached) if name not in used and os.path.isdir(f"{cached}/{name}"))
+
+
+def _bytes(path: str, *, shared: bool) -> int:
+    """Bytes on the disk of the files below a directory; without those that are linked from elsewhere unless ``shared``."""
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.lstat(f"{directory}/{name}")
+                total += status.st_blocks * 512 if shared or status.st_nlink == 1 else 0
+    return total
+
+
+def _erase(path: str) -> None:
+    """A file, a link or a tree; gone already is fine."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
