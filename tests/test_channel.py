@@ -1,5 +1,6 @@
 """The channel that tests install from is spelled as conda-forge's is, is the same every time, and can be installed from."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,14 +20,29 @@ from packaging.requirements import Requirement
 from tests.channel import build as builder
 from tests.channel.build import build, part_key
 from tests.channel.debian import choose_mirror
+from tests.channel.installer import write_installer
 from tests.channel.names import conda_name, match_specs
 from tests.channel.package import PLACEHOLDER, File, Link
 from tests.channel.parts import PARTS, check_parts
+from tests.channel.publish import publish, withdraw
 from tests.channel.repodata import merge_repodata
 from tests.channel.rlang import library_version
-from tests.channel.serve import served
+from tests.channel.serve import (
+    Altered,
+    Basic,
+    Bearer,
+    Door,
+    Mirror,
+    Mute,
+    Request,
+    Slow,
+    Times,
+    Token,
+    Truncated,
+    served,
+)
 from tests.channel.sources import source_package
-from tests.channel.toys import write_toys
+from tests.channel.toys import conda, later_toys, toys, write_other, write_toys
 from tests.channel.wheels import Wheel, extras_asked_for
 
 CHECKOUT = Path(__file__).parent.parent
@@ -208,6 +225,7 @@ def test_the_mirror_is_the_machines_own(targets: str, expected: str | None) -> N
 def test_two_builds_of_the_same_are_byte_for_byte_equal(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_toys(tmp_path / name)
+        write_other(tmp_path / name / "other")
 
     first, second = (
         {path.relative_to(top): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
@@ -246,6 +264,10 @@ def test_a_part_is_made_again_only_when_what_makes_it_changes(tmp_path: Path, mo
     (tmp_path / "channel/serve.py").write_text("")
     assert {name: part_key(name) for name in PARTS} == before
 
+    (tmp_path / "channel/requirements/py27-pure.txt").write_text("protobuf==3.17.3\n")
+    assert {name for name in PARTS if part_key(name) != before[name]} == {"py27"}
+    before = {name: part_key(name) for name in PARTS}
+
     (tmp_path / "channel/requirements/jupyter.txt").write_text("notebook==7.0\n")
     assert {name for name in PARTS if part_key(name) != before[name]} == {"jupyter"}
 
@@ -275,19 +297,136 @@ def test_another_directory_is_not_replaced(tmp_path: Path, monkeypatch: pytest.M
     assert [path.name for path in mine.iterdir()] == ["letter"]
 
 
-def test_the_server_keeps_connections_and_answers_with_chosen_faults(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("content")
-
-    with served(tmp_path, fault=lambda path: HTTPStatus.FORBIDDEN if path == "/broken" else None) as url:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
-        statuses = []
-        for path in ("/file", "/file", "/missing", "/broken"):
-            connection.request("GET", path)
-            response = connection.getresponse()
-            statuses.append((response.status, response.version, b"content" in response.read()))
+def get(url: str, path: str, seconds: float = 5, **headers: str) -> bytes | int:
+    """The body of a good answer, the status of another one."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=seconds)
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.read() if response.status == 200 else response.status
+    finally:
         connection.close()
 
-    assert statuses == [(200, 11, True), (200, 11, True), (404, 11, False), (403, 11, False)]
+
+def test_the_server_keeps_connections_and_notes_what_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+
+    with Mirror(tmp_path) as mirror:
+        connection = http.client.HTTPConnection(urlsplit(mirror.url).netloc, timeout=5)
+        seen = []
+        for path in ("/file", "/file", "/missing"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            seen.append((response.status, response.version, b"content" in response.read()))
+        connection.close()
+
+    assert seen == [(200, 11, True), (200, 11, True), (404, 11, False)]
+    assert mirror.requests == [
+        Request("GET", "/file", 200),
+        Request("GET", "/file", 200),
+        Request("GET", "/missing", 404),
+    ]
+    assert mirror.asked("file") == ["/file", "/file"]
+    with pytest.raises(ConnectionError):
+        get(mirror.url, "/file")
+
+
+def test_the_server_answers_with_chosen_faults(tmp_path: Path) -> None:
+    for name in ("file", "busy", "short", "forged", "slow", "silent"):
+        (tmp_path / name).write_bytes(b"x" * 3000)
+
+    with Mirror(tmp_path) as mirror:
+        mirror.faults |= {
+            "busy": Times(2, HTTPStatus.SERVICE_UNAVAILABLE),
+            "short": Truncated(10),
+            "forged": Altered(),
+            "slow": Slow(0.01),
+            "silent": Mute(),
+        }
+        assert [get(mirror.url, "/busy") for _ in range(3)] == [503, 503, b"x" * 3000]
+        with pytest.raises(http.client.IncompleteRead):
+            get(mirror.url, "/short")
+        assert get(mirror.url, "/forged") == b"x" * 2999 + b"y"
+        assert get(mirror.url, "/slow") == b"x" * 3000
+        with pytest.raises(TimeoutError):
+            get(mirror.url, "/silent", seconds=0.2)
+        assert get(mirror.url, "/file") == b"x" * 3000
+    assert Request("GET", "/silent", 0) in mirror.requests
+
+
+@pytest.mark.parametrize(
+    ("door", "path", "header"),
+    [
+        pytest.param(Basic("ann", "sesame"), "/file", "Basic YW5uOnNlc2FtZQ==", id="basic"),
+        pytest.param(Bearer("t0ken"), "/file", "Bearer t0ken", id="bearer"),
+        pytest.param(Token("tk-1"), "/t/tk-1/file", "", id="in the path"),
+    ],
+)
+def test_the_server_opens_only_for_those_who_may_come_in(tmp_path: Path, door: Door, path: str, header: str) -> None:
+    (tmp_path / "file").write_text("content")
+
+    with Mirror(tmp_path, door=door) as mirror:
+        assert get(mirror.url, path, Authorization=header) == b"content"
+        for wrong in ("", "Basic YW5uOndyb25n", "Bearer other"):
+            assert get(mirror.url, "/file", Authorization=wrong) == 401
+        assert get(mirror.url, "/t/other/file") == 401
+
+
+def test_what_is_published_is_there_while_the_channel_is_served_and_the_next_build_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_CACHE", str(tmp_path / "cache"))
+    channel = build(tmp_path / "channel", ["toy"])
+    names = index(channel)
+
+    with Mirror(channel) as mirror:
+        before = get(mirror.url, "/noarch/repodata.json")
+        publish(channel, later_toys())
+        assert before != get(mirror.url, "/noarch/repodata.json")
+        assert index(channel) - names == {"toy-lib-2.1-0.tar.bz2", "toy-app-2.1-0.tar.bz2", "toy-module-2.0-0.tar.bz2"}
+        assert isinstance(get(mirror.url, "/noarch/toy-app-2.1-0.tar.bz2"), bytes)
+        withdraw(channel, "toy-module")
+        assert get(mirror.url, "/noarch/toy-module-1.0-0.tar.bz2") == 404
+        assert not any("toy-module" in name for name in index(channel))
+    with pytest.raises(KeyError):
+        withdraw(channel, "toy-module")
+
+    assert index(build(channel, ["toy"])) == names
+    assert (channel / "noarch/toy-module-1.0-0.tar.bz2").exists()
+
+
+def test_a_package_published_anew_leaves_the_cache_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_CACHE", str(tmp_path / "cache"))
+    first, second = build(tmp_path / "first", ["toy"]), build(tmp_path / "second", ["toy"])
+    before = (second / "noarch/toy-big-1.0-0.tar.bz2").read_bytes()
+
+    (record,) = publish(first, [replace(next(toys()), name="toy-big")])
+
+    assert record["size"] == (first / "noarch/toy-big-1.0-0.tar.bz2").stat().st_size != len(before)
+    assert (second / "noarch/toy-big-1.0-0.tar.bz2").read_bytes() == before
+
+
+def index(channel: Path) -> set[str]:
+    return set(json.loads((channel / "noarch/repodata.json").read_text())["packages"])
+
+
+def test_the_installer_has_the_manners_of_real_ones(tmp_path: Path) -> None:
+    program, prefix = tmp_path / "toyforge.sh", tmp_path / "prefix"
+    digest = write_installer(program)
+    assert digest == write_installer(program) == hashlib.sha256(program.read_bytes()).hexdigest()
+
+    def install(*words: str) -> subprocess.CompletedProcess[str]:
+        arguments = ("sh", str(program), *words)
+        return subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    assert install("-p", str(prefix)).returncode == 2, "nobody has accepted the licence"
+    assert not prefix.exists()
+    done = install("-b", "-p", str(prefix))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "installation finished.")
+    said = subprocess.run((prefix / "bin/conda",), capture_output=True, text=True, check=True)
+    assert said.stdout == f"toyforge 1.0 in {prefix}\n"
+    assert (prefix / "conda-meta/history").exists()
+    assert "already exists" in install("-b", "-p", str(prefix)).stderr
 
 
 INSTALL = """\
@@ -327,6 +466,95 @@ def test_toys_are_solved_and_installed_over_http(tmp_path: Path) -> None:
     assert binary.startswith(b"\0\1" + os.fsencode(prefix) + b"/lib\0")
     assert len(binary) == len(b"\0\1" + PLACEHOLDER.encode() + b"/lib\0end")
     assert (prefix / "share/toy-prefix/link").read_text() == f"{prefix}\n"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A base environment with the stand-in for conda, and one environment in it."""
+    prefix = tmp_path / "base"
+    for top in (prefix, prefix / "envs/one"):
+        (top / "conda-meta").mkdir(parents=True)
+        (top / "conda-meta/history").touch()
+    for name, file in conda().files.items():
+        path = prefix / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(file, Link):
+            path.symlink_to(file.target)
+        else:
+            path.write_bytes(file.content.replace(PLACEHOLDER.encode(), bytes(prefix)))
+            path.chmod(0o755)
+    (prefix / "bin/python").symlink_to(sys.executable)
+    scripts = prefix / "envs/one/etc/conda"
+    for name, text in {"activate.d/x.sh": "export X=came", "deactivate.d/x.sh": "export X=left"}.items():
+        (scripts / name).parent.mkdir(parents=True)
+        (scripts / name).write_text(text)
+    (prefix / "envs/one/conda-meta/state").write_text('{"env_vars": {"GREETING": "it\'s \\"me\\""}}')
+    return prefix
+
+
+def in_shell(base: Path, commands: str) -> str:
+    done = subprocess.run(
+        ("bash", "-euc", f". {base}/etc/profile.d/conda.sh\n{commands}"),
+        env={"PATH": "/usr/bin:/bin", "HOME": str(base / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_stand_in_for_conda_activates_environments(base: Path) -> None:
+    said = in_shell(base, 'conda activate one; echo "$CONDA_DEFAULT_ENV $CONDA_SHLVL $X $GREETING ${PATH%%:*}"')
+    assert said == f'one 1 came it\'s "me" {base}/envs/one/bin\n'
+
+    said = in_shell(
+        base, 'conda activate one; conda deactivate; echo "$CONDA_SHLVL $X ${GREETING-}${CONDA_PREFIX-} $PATH"'
+    )
+    assert said == f"0 left  {base}/condabin:/usr/bin:/bin\n"
+
+    said = in_shell(base, 'conda activate; conda activate one; conda deactivate; echo "$CONDA_SHLVL $CONDA_PREFIX"')
+    assert said == f"1 {base}\n"
+    assert "Could not find conda environment: two" in in_shell(base, "conda activate two")
+
+
+def test_the_stand_in_for_conda_tells_about_environments_and_changes_none(base: Path) -> None:
+    (base / ".condarc").write_text("channels:\n  - http://mirror/one\n- two\nenvs_dirs: [/nowhere]\n")
+    (base / "conda-meta/demo-1.0-0.json").write_text('{"name": "demo", "version": "1.0", "build": "0"}')
+    (base / "envs/one/conda-meta/frozen").write_text('{"message": "ask your administrator"}')
+
+    assert in_shell(base, "conda --version") == "conda 26.7.1\n"
+    assert in_shell(base, "conda info --base") == f"{base}\n"
+    facts = json.loads(in_shell(base, "conda info --json"))
+    assert (facts["channels"], facts["envs"]) == (["http://mirror/one", "two"], [str(base)])
+    (base / ".condarc").unlink()
+    assert json.loads(in_shell(base, "conda env list --json"))["envs"] == [str(base), f"{base}/envs/one"]
+    assert f"demo{' ' * 21}1.0" in in_shell(base, f"conda list -p {base}")
+    refused = in_shell(base, "conda install -y -n one numpy")
+    assert f"EnvironmentIsFrozenError: Cannot modify '{base}/envs/one'" in refused
+    assert "ask your administrator" in refused
+
+
+@pytest.mark.parametrize(("name", "status"), [("toy-bad-kernel", 1), ("toy-mute-kernel", None)])
+def test_a_package_keeps_kernels_from_starting_and_nothing_else(tmp_path: Path, name: str, status: int | None) -> None:
+    for package in toys():
+        if package.name == name:
+            for path, file in package.files.items():
+                (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / path).write_bytes(content(file))
+    start = f"import site; site.addsitedir({str(tmp_path / 'site-packages')!r}); print('started')"
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        arguments: tuple[str, ...] = (sys.executable, "-c", start, *words)
+        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=2 if words else 60)
+
+    assert run().stdout == "started\n"
+    if status is None:
+        with pytest.raises(subprocess.TimeoutExpired):
+            run("ipykernel_launcher")
+    else:
+        done = run("ipykernel_launcher")
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr == "ImportError: libtoy.so.1: cannot open shared object file\n"
 
 
 def test_the_builder_needs_nothing_but_the_standard_library() -> None:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,12 +23,20 @@ from tests.channel import fetch
 from tests.channel.debian import InputError
 from tests.channel.parts import PARTS, Part, check_parts
 from tests.channel.repodata import merge_repodata
-from tests.channel.toys import write_toys
+from tests.channel.toys import write_other, write_toys
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent
-NOT_INPUTS = {"build.py", "serve.py", "smoke.py"}  # what these say does not end up in a package
+NOT_INPUTS = {
+    "build.py",
+    "installer.py",
+    "installer.sh",
+    "publish.py",
+    "serve.py",
+    "smoke.py",
+}  # what these say does not end up in a package
 KEY_FILE = ".built-from"
+WRITERS: dict[str, Callable[[Path], None]] = {"toy": write_toys, "other": write_other}
 
 
 def cache_directory() -> Path:
@@ -47,8 +55,8 @@ def digest(*texts: bytes) -> str:
 def part_key(name: str) -> str:
     """Return the part's name with the digest of everything in this package that it is made by."""
     part = PARTS[name]
-    modules = sorted(path for path in HERE.glob("*.py") if path.name not in NOT_INPUTS)
-    lists = [HERE / "requirements" / file for file in (part.wheels, part.sources, "build.txt") if file]
+    modules = sorted(path for path in [*HERE.glob("*.py"), *HERE.glob("standin/*")] if path.name not in NOT_INPUTS)
+    lists = [HERE / "requirements" / file for file in (*part.lists, "build.txt")]
     return f"{name}-{digest(*(path.read_bytes() for path in [*modules, *lists]))}"
 
 
@@ -124,7 +132,7 @@ def _fetch_debs(cache: Path, part: Part) -> Path:
 
 
 def _fetch_wheels(cache: Path, part: Part, environment: Path) -> Path:
-    lists = [(fetch.REQUIREMENTS / file).read_bytes() for file in (part.wheels, part.sources) if file]
+    lists = [(fetch.REQUIREMENTS / file).read_bytes() for file in part.lists]
     directory = cache / "wheels" / f"{Path(part.wheels).stem}-{digest(*lists)}"
     if not directory.is_dir():
         fetch.fetch_wheels(part, environment, directory)
@@ -140,7 +148,7 @@ def _make_part(cache: Path, name: str, key: str) -> None:
     if part.debs or part.wheels:
         _assemble(cache, name, scratch / "inputs", out)
     else:
-        write_toys(out)
+        WRITERS[name](out)
     for older in (cache / "parts").glob(f"{name}-*"):
         shutil.rmtree(older)
     (cache / "parts").mkdir(exist_ok=True)

@@ -47,11 +47,14 @@ def fetch_debs(part: Part, root: Path, destination: Path) -> None:
 def fetch_wheels(part: Part, environment: Path, destination: Path) -> None:
     """Fetch the wheels and source archives of ``part`` with the pip of ``environment``. Raises InputError."""
     scratch = _empty_beside(destination)
-    target = ["--python-version", EXACTLY[part.python], "--implementation", "cp"]
-    target += [argument for abi in ABIS[part.python] for argument in ("--abi", abi)]
+    python = ("--python-version", EXACTLY[part.python], "--implementation", "cp")
+    target = [argument for abi in ABIS[part.python] for argument in ("--abi", abi)]
     target += [argument for name in PLATFORMS[part.python] + OLD_PLATFORMS for argument in ("--platform", name)]
     download = ("download", "--no-deps", "--dest", str(scratch))
-    _pip(environment, *download, "--only-binary=:all:", *target, "-r", str(REQUIREMENTS / part.wheels))
+    wheels = (*download, "--only-binary=:all:", *python)
+    _pip(environment, *wheels, *target, "-r", str(REQUIREMENTS / part.wheels))
+    if part.pure:
+        _pip(environment, *wheels, "--abi", "none", "--platform", "any", "-r", str(REQUIREMENTS / part.pure))
     if part.sources:
         sources = ("--no-binary=:all:", "--no-build-isolation", "-r", str(REQUIREMENTS / part.sources))
         _pip(environment, *download, *sources)

@@ -155,7 +155,8 @@ def _json(value: Any) -> File:
     return File(json.dumps(value, indent=1, sort_keys=True).encode())
 
 
-def _tar(files: Tree) -> bytes:
+def packed(files: Tree) -> bytes:
+    """Return a tar archive of ``files``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, file in sorted(files.items()):
@@ -172,7 +173,7 @@ def _tar(files: Tree) -> bytes:
 
 
 def _tar_bz2(_: str, payload: Tree, metadata: Tree) -> bytes:
-    return bz2.compress(_tar({**metadata, **payload}))
+    return bz2.compress(packed({**metadata, **payload}))
 
 
 def _conda(stem: str, payload: Tree, metadata: Tree) -> bytes:
@@ -181,8 +182,8 @@ def _conda(stem: str, payload: Tree, metadata: Tree) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as outer:
         for name, content in (
             ("metadata.json", b'{"conda_pkg_format_version": 2}'),
-            (f"pkg-{stem}.tar.zst", compress(_tar(payload), ZSTD_LEVEL)),
-            (f"info-{stem}.tar.zst", compress(_tar(metadata), ZSTD_LEVEL)),
+            (f"pkg-{stem}.tar.zst", compress(packed(payload), ZSTD_LEVEL)),
+            (f"info-{stem}.tar.zst", compress(packed(metadata), ZSTD_LEVEL)),
         ):
             outer.writestr(zipfile.ZipInfo(name, (2023, 11, 14, 0, 0, 0)), content)
     return buffer.getvalue()

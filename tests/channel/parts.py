@@ -16,6 +16,13 @@ class Part:
     """The file below requirements/ that names the wheels."""
     sources: str = ""
     """The same for packages that have no wheel."""
+    pure: str = ""
+    """The same for packages whose wheel for any platform is wanted although there is a compiled one."""
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The files below requirements/."""
+        return tuple(name for name in (self.wheels, self.pure, self.sources) if name)
 
 
 PYTHON_LIBRARIES = (
@@ -149,12 +156,14 @@ PARTS = {
         ),
         wheels="py27.txt",
         sources="py27-sources.txt",
+        pure="py27-pure.txt",
     ),
     "r": Part(
         release="bookworm",
         debs=("r-base-core", *R_LIBRARIES, *R_DRAWING, *PBDZMQ_LIBRARIES, *(f"r-cran-{name}" for name in R_KERNEL)),
     ),
     "toy": Part(),
+    "other": Part(),
 }
 
 

@@ -76,9 +76,9 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         "3.11.2",
     ),
     "py27": Environment(
-        ("python 2.7.*", "ipykernel", "pip"),
+        ("python 2.7.*", "ipykernel", "pip", "mysql-connector-python"),
         "python2",
-        f"import {MODULES}, sys; print sys.version, sys.prefix",
+        f"import {MODULES}, mysql.connector, google.protobuf, sys; print sys.version, sys.prefix",
         "2.7.18",
     ),
     "r": Environment(
