@@ -98,13 +98,11 @@ class Environment(Resource):
             return None
         if host.accounts.user(self.owner) is None:
             raise NotYetReadable(f"{self.place.link} can only be examined as {self.owner}, who does not exist")
-        held = environments.hold(self.place, self.asked) is not None
-        if held:
-            asked, unmet = self.asked, environments.unmet(self)
-        else:
-            found = environments.manifest(self.place)
+        found, asked = environments.manifest(self.place), self.asked
+        held = environments.hold(self.place, asked) is not None
+        if not held and not (found and found.serves(asked)):
             asked = found.asked if found else Asked()
-            unmet = environments.unmet(self)
+        unmet = environments.unmet(self)
         due = bool(self.update) and not held and environments.due(self.place, self.update)
         return dataclasses.replace(_state(asked), unmet=unmet, due=due)
 

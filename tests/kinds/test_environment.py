@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,15 +13,16 @@ import pytest
 
 from agent import plan, records
 from agent.errors import HostError, TemporaryError
-from agent.host import receipt
-from agent.host.environments import Environments
+from agent.host import builds
+from agent.host.builds import Asked, Manifest, Place
+from agent.host.environments import Environments, hold_key
 from agent.host.looks import Looks
 from agent.host.machine import Progress
+from agent.host.memory import Memory
 from agent.host.programs import Finished
-from agent.host.receipt import LINKED, VERIFIED, WORKING, Receipt
 from agent.kinds.environment import Environment, EnvironmentState
 from agent.resource import Action, Change, NotYetReadable, Ref
-from agent.steps import Work
+from agent.steps import Listing, Login, Remember, SecretRef, Work
 
 
 @dataclass
@@ -31,8 +33,9 @@ class Workers:
     status: int = 0
     requests: list[Any] = field(default_factory=list)
 
-    def run(self, _argv: list[str], *, stdin: bytes, user: str, on_line: Any, **_: Any) -> Finished:
+    def run(self, argv: list[str], *, stdin: bytes, user: str | None, on_line: Any, **_: Any) -> Finished:
         self.requests.append((user, json.loads(stdin)))
+        self.argv = argv
         for line in self.lines:
             on_line(line if isinstance(line, str) else json.dumps(line))
         return Finished(self.status, "", "setpriv: failed to execute: Permission denied\n" if self.status else "")
@@ -44,38 +47,56 @@ class Host:
 
     workers: Workers = field(default_factory=Workers)
     people: tuple[str, ...] = ("nb",)
+    notes: str = "/nonexistent"
+    """Where its memory is."""
     said: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.looks = Looks()
         progress = Progress(lambda ref, text: self.said.append((ref, text)))
-        self.environments = Environments(self.looks, cast(Any, self.workers), progress)
+        self.memory = Memory(self.notes, self.looks)
+        secrets = cast(Any, self)
+        self.environments = Environments(self.looks, cast(Any, self.workers), secrets, self.memory, progress)
         self.accounts = self
+
+    def value(self, secret: SecretRef) -> str | None:
+        return "s3cret" if secret.at == "there" else None
 
     def user(self, name: str) -> str | None:
         return name if name in self.people else None
 
 
+BUILD = "0123456789ab"
+
+
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """Where numpy and python are, and nothing says who put them there."""
-    for directory in ("conda-meta", ".agent", "lib/python3.11/site-packages/rich-14.0.dist-info"):
-        (tmp_path / directory).mkdir(parents=True)
+    """A build with numpy and python, which is in force, and nothing says who made it."""
+    prefix = tmp_path / "builds/analysis" / BUILD
+    for directory in ("conda-meta", "lib/python3.11/site-packages/rich-14.0.dist-info"):
+        (prefix / directory).mkdir(parents=True)
     for name in ("python-3.11.2-0_cpython", "numpy-2.1.0-py311_0", "typing_extensions-4.1-pyh_0"):
-        (tmp_path / f"conda-meta/{name}.json").write_text("{}")
-    return tmp_path
+        (prefix / f"conda-meta/{name}.json").write_text("{}")
+    (tmp_path / "envs").mkdir()
+    builds.point(Place(str(tmp_path), "analysis"), BUILD)
+    return prefix
+
+
+def root(prefix: Path) -> str:
+    return str(prefix.parents[2])
 
 
 def environment(prefix: Path, **fields: Any) -> Environment:
     wanted: dict[str, Any] = {"channels": ("conda-forge",), "packages": ("numpy >=2",), **fields}
-    return Environment("analysis", str(prefix), "nb", **wanted)
+    return Environment("analysis", root(prefix), "nb", **wanted)
 
 
-def note(prefix: Path, *, with_pip: bool = False, **fields: Any) -> None:
-    """A receipt that says: all of this was seen to be as it is now."""
-    seen = Environments(Looks(), cast(Any, Workers()))._seen(str(prefix), with_pip)
-    wanted: dict[str, Any] = {"phase": VERIFIED, "channels": ("conda-forge",), "packages": ("numpy >=2",), **fields}
-    receipt.write(str(prefix), Receipt(seen=seen, **wanted))
+def note(prefix: Path, **fields: Any) -> None:
+    """A manifest that says: all of this was seen to be as it is now."""
+    seen = Host().environments._seen(str(prefix))
+    more = {name: fields.pop(name) for name in ("solved", "tried", "entry") if name in fields}
+    asked = Asked(**{"channels": ("conda-forge",), "packages": ("numpy >=2",), **fields})
+    builds.write(Place(root(prefix), "analysis").manifest(BUILD), Manifest(asked=asked, seen=seen, **more))
 
 
 def change(resource: Environment, host: Host) -> Change | None:
@@ -85,7 +106,7 @@ def change(resource: Environment, host: Host) -> Change | None:
 def test_without_an_environment_there_is_no_state(tmp_path: Path) -> None:
     host = Host()
 
-    assert environment(tmp_path / "none").read(cast(Any, host)) is None
+    assert environment(tmp_path / "builds/analysis" / BUILD).read(cast(Any, host)) is None
     assert not host.workers.requests
 
 
@@ -98,7 +119,7 @@ def test_what_was_seen_to_be_right_is_right_without_a_worker(prefix: Path) -> No
 
 
 def test_a_new_pass_asks_questions_and_no_worker(prefix: Path) -> None:
-    note(prefix, with_pip=True, pip=("rich",))
+    note(prefix, pip=("rich",))
     host = Host()
 
     assert change(environment(prefix, pip=("rich",)), host) is None
@@ -121,7 +142,7 @@ def test_a_package_that_is_gone_makes_the_worker_look(prefix: Path) -> None:
 
 
 def test_a_pip_package_that_is_gone_makes_the_worker_look(prefix: Path) -> None:
-    note(prefix, with_pip=True, pip=("rich",))
+    note(prefix, pip=("rich",))
     (prefix / "lib/python3.11/site-packages/rich-14.0.dist-info").rmdir()
     host = Host(Workers([{"result": {"unmet": ["pip:rich"]}}]))
 
@@ -162,57 +183,76 @@ def test_another_channel_is_a_difference_and_another_mirror_is_none(prefix: Path
     assert mirrored is None
 
 
-def test_an_environment_left_half_made_has_nothing_of_what_is_asked(prefix: Path) -> None:
-    note(prefix, phase=WORKING)
-    host = Host()
-
-    found = change(environment(prefix, pip=("rich",)), host)
+def test_a_build_that_nothing_is_said_of_has_nothing_of_what_is_asked(prefix: Path) -> None:
+    found = change(environment(prefix, pip=("rich",)), Host())
 
     assert found is not None
     assert found.current.unmet == {"numpy >=2", "pip:rich"}
 
 
-def test_an_environment_whose_pip_packages_failed_is_examined(prefix: Path) -> None:
-    note(prefix, phase=LINKED, pip=("rich",))
-    host = Host(Workers([{"result": {"unmet": ["pip:rich"]}}]))
+@pytest.mark.parametrize("target", ["/etc", "../builds/other/0123456789ab", f"../builds/analysis/{BUILD}/lib"])
+def test_a_link_to_something_else_is_no_environment(prefix: Path, target: str) -> None:
+    note(prefix)
+    link = Path(Place(root(prefix), "analysis").link)
+    link.unlink()
+    link.symlink_to(target)
 
-    found = change(environment(prefix, pip=("rich",)), host)
-
-    assert found is not None
-    assert found.current.unmet == {"pip:rich"}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[" * 100_000,
-        b"null",
-        b'{"format": 1}',
-        b'{"format": 2, "phase": "verified", "channels": [], "packages": [], "pip": [], "held": [], "seen": ""}',
-        b'{"format": 1, "phase": 1, "channels": [], "packages": [], "pip": [], "held": [], "seen": ""}',
-        b'{"format": 1, "phase": "verified", "channels": {}, "packages": [], "pip": [], "held": [], "seen": ""}',
-        b'{"format": 1, "phase": "verified", "channels": [[]], "packages": [], "pip": [], "held": [], "seen": ""}',
-        b" " * (receipt.LARGEST + 1),
-    ],
-    ids=["empty", "cut", "deep", "null", "short", "newer", "number", "mapping", "nested", "long"],
-)
-def test_a_receipt_that_is_none_is_taken_for_none(prefix: Path, content: bytes) -> None:
-    (prefix / ".agent/environment.json").write_bytes(content)
-
-    assert Host().environments.receipt(str(prefix)) == Receipt()
+    assert environment(prefix).read(cast(Any, Host())) is None
 
 
-def test_a_pipe_or_a_link_in_place_of_the_receipt_is_not_read(prefix: Path) -> None:
-    path = prefix / ".agent/environment.json"
+def test_a_pipe_or_a_link_in_place_of_the_manifest_is_not_read(prefix: Path) -> None:
+    place = Place(root(prefix), "analysis")
+    path = Path(place.manifest(BUILD))
     os.mkfifo(path)
-    assert Host().environments.receipt(str(prefix)) == Receipt()
+    assert Host().environments.manifest(place) is None
     path.unlink()
     note(prefix)
     path.rename(prefix / "elsewhere")
     path.symlink_to(prefix / "elsewhere")
-    assert Host().environments.receipt(str(prefix)) == Receipt()
+    assert Host().environments.manifest(place) is None
+
+
+def test_newer_versions_are_due_by_the_schedule_and_a_day_after_a_failure(prefix: Path) -> None:
+    week, now = 7 * 86400.0, int(time.time())
+
+    def due(**fields: int) -> bool:
+        note(prefix, **fields)
+        return change(environment(prefix, update=week), Host()) is not None
+
+    assert not due(solved=now - 6 * 86400)
+    assert due(solved=now - 8 * 86400)
+    assert not due(solved=now - 8 * 86400, tried=now - 3600)
+    assert due(solved=now - 8 * 86400, tried=now - 2 * 86400)
+    assert change(environment(prefix), Host()) is None, "without a schedule nothing is ever due"
+
+
+def test_a_lock_is_met_by_a_build_of_the_same_packages(prefix: Path) -> None:
+    note(prefix, entry="e1")
+
+    def locked(digest: str) -> Change | None:
+        return change(environment(prefix, listing=Listing("/etc/agent/spec.lock", digest, "agent", "analysis")), Host())
+
+    assert locked("e1") is None
+    found = locked("e2")
+    assert found is not None
+    assert [each.field for each in found.differences] == ["lock"]
+
+
+def test_what_a_person_went_back_to_is_as_wanted_until_the_spec_asks_for_something_else(
+    prefix: Path, tmp_path: Path
+) -> None:
+    note(prefix, packages=("numpy <2",))
+    host = Host(notes=str(tmp_path / "memory"))
+    place, wanted = Place(root(prefix), "analysis"), environment(prefix)
+    held = json.dumps({"asked": wanted.asked.digest(), "build": BUILD})
+    assert change(wanted, host) is not None
+
+    host.memory.perform(Remember(hold_key(place), held))
+
+    assert change(wanted, host) is None
+    assert change(environment(prefix, packages=("numpy >=3",)), host) is not None
+    host.memory.perform(Remember(hold_key(place), held.replace(BUILD, "ba9876543210")))
+    assert change(wanted, host) is not None, "another build is in force than the one gone back to"
 
 
 def test_versions_are_told_from_names_of_files(prefix: Path) -> None:
@@ -240,16 +280,10 @@ def test_the_worker_is_asked_to_apply_and_to_remove(prefix: Path) -> None:
     assert isinstance(made, Work)
     assert isinstance(gone, Work)
     assert (made.worker, made.user, made.label) == ("conda", "nb", "environment:analysis")
-    assert dict(made.request) == {
-        "verb": "apply",
-        "prefix": str(prefix),
-        "cache": "/opt/conda/pkgs",
-        "channels": ("conda-forge",),
-        "mirrors": (("conda-forge", ("https://mirror.example",)),),
-        "alias": "https://conda.anaconda.org",
-        "packages": ("numpy >=2",),
-        "pip": ("rich",),
-    }
+    request = dict(made.request)
+    assert (request["verb"], request["root"], request["name"]) == ("apply", root(prefix), "analysis")
+    assert request["asked"]["pip"] == ("rich",)
+    assert request["mirrors"] == (("conda-forge", ("https://mirror.example",)),)
     assert dict(gone.request)["verb"] == "remove"
 
 
@@ -261,8 +295,8 @@ def test_progress_is_told_under_the_ref_and_shows_nothing_that_a_terminal_obeys(
     assert host.said == [("environment:analysis", "linking  [31mnumpy")]
 
 
-def work(prefix: Path) -> Work:
-    resource = environment(prefix)
+def work(prefix: Path, **fields: Any) -> Work:
+    resource = environment(prefix, **fields)
     (step,) = resource.steps(Change(resource, Action.CREATE))
     assert isinstance(step, Work)
     return step
@@ -292,23 +326,59 @@ def test_a_worker_without_a_result_names_its_last_words_and_the_way_out(prefix: 
 
 
 def test_an_answer_is_not_kept_beyond_a_change(prefix: Path) -> None:
+    note(prefix)
+    (prefix / "conda-meta/scipy-1.0-0.json").write_text("{}")
     host = Host(Workers([{"result": {"unmet": ["numpy >=2"]}}]))
     assert change(environment(prefix), host) is not None
     host.environments.work(work(prefix))
     host.workers.lines = [{"result": {"unmet": []}}]
 
-    found = change(environment(prefix), host)
-
-    assert found is not None
-    assert found.current.unmet == frozenset()
+    assert change(environment(prefix), host) is None
 
 
 def test_what_runs_from_it_is_stale_when_its_packages_change_and_not_when_a_mirror_does(prefix: Path) -> None:
+    note(prefix)
     resource = environment(prefix)
     host = cast(Any, Host())
 
     assert replace(resource, mirrors=(("conda-forge", ("x",)),)).fingerprint(host) == resource.fingerprint(host)
     assert replace(resource, packages=("numpy",)).fingerprint(host) != resource.fingerprint(host)
+
+
+def test_a_repair_makes_what_runs_from_it_stale_and_is_drift_all_the_same(prefix: Path) -> None:
+    note(prefix)
+    resource, host = environment(prefix), cast(Any, Host(Workers([{"result": {"unmet": ["numpy >=2"]}}])))
+    right, aim = resource.fingerprint(host), resource.aim(host)
+
+    (prefix / "conda-meta/numpy-2.1.0-py311_0.json").unlink()
+
+    assert resource.fingerprint(host) != right
+    assert resource.aim(host) == aim
+
+
+def test_a_password_reaches_the_worker_by_its_standard_input_alone(prefix: Path) -> None:
+    host = Host()
+    login = Login("conda.example.org", "basic", SecretRef("file", "there"), "me")
+
+    host.environments.work(work(prefix, logins=(login,)))
+
+    assert host.workers.requests[0][1]["logins"][0]["secret"] == "s3cret"  # noqa: S105
+    assert "s3cret" not in " ".join(host.workers.argv)
+    with pytest.raises(HostError, match="no secret at file:elsewhere"):
+        host.environments.work(work(prefix, logins=(replace(login, secret=SecretRef("file", "elsewhere")),)))
+
+
+def test_on_a_host_with_systemd_the_worker_has_a_unit_of_its_own(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.host.environments._SYSTEMD", str(tmp_path))
+    host = Host()
+
+    host.environments.work(work(prefix))
+
+    assert host.workers.requests[0][0] is None, "systemd drops to the account"
+    assert host.workers.argv[0] == "/usr/bin/systemd-run"
+    assert {"User=nb", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(host.workers.argv)
 
 
 def test_it_needs_its_owner_and_survives_being_written_down(prefix: Path) -> None:
