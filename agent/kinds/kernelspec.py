@@ -2,70 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.resource import Action, Change, Ref, Resource, State
-from agent.steps import Content, MakeDirectory, Remove, Step, Write
+from agent.steps import Content, MakeDirectory, Remember, Remove, Step, Work, Write
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
 
-_PROGRAMS = {
-    "python": ("{prefix}/bin/python", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"),
-    "R": ("{prefix}/bin/R", "--slave", "-e", "IRkernel::main()", "--args", "{{connection_file}}"),
-}
-
-LAUNCHER = r"""#!/bin/bash
-# Starts a kernel as after `conda activate`: with what the environment's packages set, whatever those are by now.
-# CONDA_PREFIX and PATH come from kernel.json beside this file. Written by agent; changes are undone.
-activate() {
-    local script=$1
-    shift
-    source "$script" </dev/null >&2
-}
-
-variables=("$CONDA_PREFIX"/etc/conda/env_vars.d/*.json)
-if [ -e "${variables[0]}" ]; then
-    for python in "$CONDA_PREFIX/bin/python" /usr/bin/python3; do
-        [ -x "$python" ] && break
-    done
-    eval "$("$python" -E -s -c '
-import json, re, sys
-for path in sys.argv[1:]:
-    for name, value in sorted(json.load(open(path)).items()):
-        if re.match("[A-Za-z_][A-Za-z0-9_]*$", name):
-            quote = chr(39)
-            print("export %s=%s" % (name, quote + value.replace(quote, quote + chr(92) + quote + quote) + quote))
-' "${variables[@]}")"
-fi
-for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do
-    [ -r "$script" ] && activate "$script"
-done
-exec "$@"
-"""
+LAUNCHER = "/etc/agent/jupyter/in-environment"
+"""Runs a command in an environment: ``LAUNCHER LINK COMMAND...``, from the template in-environment.sh.j2."""
+OUTDATED = ("launch.sh",)
+"""What former releases of the agent wrote beside kernel.json."""
+SECONDS = 120.0
+"""How long a kernel may take to start and answer: the first time nothing of it is in the disk's cache."""
 
 
 @dataclass(frozen=True)
 class KernelspecState(State):
     spec: str
     """kernel.json, to the letter."""
-    launcher: str
     access: tuple[str, ...]
-    """Owner and mode of the directory, kernel.json and the launcher."""
-    interpreter: bool
+    """Owner and mode of the directory and of kernel.json."""
+    program: bool
     """Whether the program that the kernel runs is there: Jupyter lists a kernel without one and fails to start it."""
+    tried: str
+    """The digest of the kernel.json with which it was last started and named its interpreter."""
+    outdated: tuple[str, ...] = ()
     others: tuple[str, ...] | None = None
     """What else is in the directory, such as logos; not managed."""
 
 
 @dataclass(frozen=True)
 class Kernelspec(Resource):
-    """A kernel called ``name`` in ``directory``, which is root's and on Jupyter's path, from the environment at ``prefix``.
+    """A kernel called ``name`` in ``directory``, which is root's and on Jupyter's path, from the environment whose link is ``prefix``.
 
-    ``language`` is ``python`` (2.7 to current) or ``R``. The kernel starts with everything that `conda activate` sets.
+    In ``command``, ``{prefix}`` stands for the link and ``{connection_file}`` for what Jupyter puts there. The kernel starts with
+    everything that `conda activate` sets. Once it is registered it is started as ``owner`` and must name its interpreter and version;
+    after a change of the environment that is done before the new build is used.
     """
 
     kind: ClassVar[str] = "kernelspec"
@@ -73,9 +51,11 @@ class Kernelspec(Resource):
     directory: str
     display_name: str
     prefix: str
+    command: tuple[str, ...]
+    owner: str
     language: str = "python"
-    debugger: bool = True
-    """Whether Jupyter offers its debugger: not with Python 2.7, never with R."""
+    debugger: bool = False
+    """Whether Jupyter offers its debugger: it needs ipykernel 6 or newer."""
     after: tuple[Ref, ...] = ()
 
     @property
@@ -83,67 +63,79 @@ class Kernelspec(Resource):
         return f"{self.directory}/{self.name}"
 
     def needs(self) -> Iterable[Ref]:
-        return self.after
+        return (Ref("user", self.owner), *self.after)
 
     def original(self) -> str:
         return f"{self.path}/kernel.json"
 
     def desired(self) -> KernelspecState:
-        return KernelspecState(
-            self._spec(), LAUNCHER, ("root:root 0755", "root:root 0644", "root:root 0755"), interpreter=True
-        )
+        spec = self._spec()
+        return KernelspecState(spec, ("root:root 0755", "root:root 0644"), program=True, tried=_digest(spec))
 
     def read(self, host: Host) -> KernelspecState | None:
-        content = host.files.content(f"{self.path}/kernel.json")
+        content = host.files.content(self.original())
+        tried = host.memory.get(_key(self.name)) or ""
         if content is None:
             return None
-        launcher = host.files.content(f"{self.path}/launch.sh") or b""
+        names = host.files.names(self.path) or ()
         return KernelspecState(
             content.decode(errors="replace"),
-            launcher.decode(errors="replace"),
-            tuple(_access(host, path) for path in (self.path, f"{self.path}/kernel.json", f"{self.path}/launch.sh")),
-            self._interpreter(host),
-            tuple(each for each in host.files.names(self.path) or () if each not in ("kernel.json", "launch.sh")),
+            tuple(_access(host, path) for path in (self.path, self.original())),
+            self._program(host),
+            tried,
+            tuple(each for each in names if each in OUTDATED),
+            tuple(each for each in names if each not in ("kernel.json", *OUTDATED)),
         )
 
     def steps(self, change: Change) -> Iterator[Step]:
+        spec = self._spec()
         if change.action is Action.DELETE:
-            yield Remove(f"{self.path}/kernel.json")
-            yield Remove(f"{self.path}/launch.sh")
+            yield Remove(self.original())
+            yield from (Remove(f"{self.path}/{name}") for name in OUTDATED)
             if change.current is not None and not change.current.others:
                 yield Remove(self.path)
+            yield Remember(_key(self.name), None)
             return
-        if change.touches("spec", "launcher", "access"):
+        if change.touches("spec", "access"):
             yield MakeDirectory(self.path, 0o755)
-            yield Write(f"{self.path}/launch.sh", Content.of(LAUNCHER), 0o755)
-            yield Write(f"{self.path}/kernel.json", Content.of(self._spec()), 0o644)
+            yield Write(self.original(), Content.of(spec), 0o644)
+        if change.current is not None:
+            yield from (Remove(f"{self.path}/{name}") for name in change.current.outdated)
+        if change.touches("spec", "tried"):
+            request = (("path", self.original()), ("prefix", self.prefix), ("seconds", SECONDS))
+            yield Work("kernel", self.owner, request, label=str(self.ref), timeout=2 * SECONDS)
+            yield Remember(_key(self.name), _digest(spec))
 
     def _spec(self) -> str:
-        argv = [word.format(prefix=self.prefix) for word in _PROGRAMS[self.language]]
+        words = (word.replace("{prefix}", self.prefix) for word in self.command)
         record = {
-            "argv": [f"{self.path}/launch.sh", *argv],
+            "argv": [LAUNCHER, self.prefix, *words],
             "display_name": self.display_name,
             "language": self.language,
             "interrupt_mode": "signal",
-            "env": {
-                # expanded by Jupyter when the kernel starts
-                "PATH": f"{self.prefix}/bin:${{PATH}}",
-                "CONDA_PREFIX": self.prefix,
-                "CONDA_DEFAULT_ENV": self.prefix.rpartition("/")[2],
-                "CONDA_SHLVL": "1",
-            },
-            "metadata": {"debugger": self.debugger and self.language == "python"},
+            "metadata": {"debugger": self.debugger},
         }
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
-    def _interpreter(self, host: Host) -> bool:
+    def _program(self, host: Host) -> bool:
         """By stamps, as an interpreter is too large to read in every pass."""
-        if self.language == "R":
-            return host.looks.ask("stamp", f"{self.prefix}/bin/R") is not None
-        version = (host.environments.installed(self.prefix) or {}).get("python", "")
-        program = f"{self.prefix}/bin/python{'.'.join(version.split('.')[:2])}"
-        asked = [("stamp", f"{self.prefix}/bin/python"), ("stamp", program)]
-        return bool(version) and None not in host.looks.ask_all(asked)
+        program = self.command[0].replace("{prefix}", self.prefix)
+        if not program.startswith("/"):
+            program = f"{self.prefix}/bin/{program}"
+        asked = [("stamp", program)]
+        if program == f"{self.prefix}/bin/python":  # a link, which leads nowhere when its package is half there
+            version = (host.environments.installed(self.prefix) or {}).get("python", "")
+            asked.append(("stamp", f"{program}{'.'.join(version.split('.')[:2])}"))
+        return None not in host.looks.ask_all(asked)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _key(name: str) -> str:
+    """Under what the agent remembers which kernel.json was tried."""
+    return f"kernel.{name}"
 
 
 def _access(host: Host, path: str) -> str:
