@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -36,6 +36,8 @@ class Pass:
     outcomes: dict[Ref, Outcome] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set from outside to begin no further resource; those begun are finished."""
+    locate: Callable[[Ref, tuple[str, ...]], str] = field(default=lambda _ref, _about: "")
+    """Says where in the spec stands what an error is about; nothing where that is not known."""
 
     def run(self) -> tuple[Outcome, ...]:
         """Makes everything right that can be made right. Raises PlanError for a cycle; whatever else goes wrong is an outcome."""
@@ -160,7 +162,8 @@ class Pass:
         elif isinstance(failure, Deferred):
             self._end(resource, Result.SKIPPED, change=change, message=str(failure), hint=failure.hint, started=started)
         elif failure is not None:
-            message, hint = str(failure), failure.hint
+            where = self.locate(resource.ref, failure.about) if failure.about else ""
+            message, hint = "\n".join(filter(None, (str(failure), where))), failure.hint
             self._end(
                 resource, Result.FAILED, change=change, message=message, hint=hint, unhealthy=sick, started=started
             )

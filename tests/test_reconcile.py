@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from agent import plan
+from agent.errors import HostError
 from agent.ledger import Ledger
 from agent.reconcile import Pass, remove
 from agent.resource import Outcome, Ref, Resource, Result
@@ -60,6 +61,19 @@ def test_a_failure_isolates_its_dependants_and_the_rest_goes_on(tmp_path: Path) 
     assert outcomes["bad"].hint == "ask nicely"
     assert outcomes["then"].message == "needs toy:bad, which failed"
     assert outcomes["later"].message == "needs toy:then, which was skipped"
+
+
+def test_an_error_names_what_of_the_spec_is_to_blame_and_where_that_stands(tmp_path: Path) -> None:
+    class Refusing(FakeHost):
+        def perform(self, step: Any) -> None:
+            raise HostError("nothing meets it", about=("numpy >=9",))
+
+    found = Pass(
+        plan.by_ref([Toy("a", "1")]), cast(Any, Refusing()), Ledger(str(tmp_path / "ledger")),
+        locate=lambda ref, about: f"asked for at spec.yaml:3:5: {ref} {about[0]}",
+    ).run()  # fmt: skip
+
+    assert found[0].message == "nothing meets it\nasked for at spec.yaml:3:5: toy:a numpy >=9"
 
 
 def test_independent_resources_are_changed_at_the_same_time(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Manifest:
     """The digest of its lock entry."""
     seen: str = ""
     """The digest of its lists of packages (``seen``) when it was finished."""
-    created: int = 0
+    created: float = 0.0
     """Seconds since the epoch."""
     solved: int = 0
     """When its versions were last chosen freely: what a schedule of updates counts from."""

@@ -170,7 +170,8 @@ class Environments:
         if isinstance(last.get("error"), dict):
             error = last["error"]
             kind = TemporaryError if error.get("temporary") is True else HostError
-            raise kind(_shown(error.get("message")), hint=_shown(error.get("hint")))
+            about = tuple(map(_shown, error.get("about") or ()))
+            raise kind(_shown(error.get("message")), hint=_shown(error.get("hint")), about=about)
         if done.status or not isinstance(last.get("result"), dict):
             raise _without_result(worker, user, done, root)
         result: Mapping[str, Any] = last["result"]
@@ -186,7 +187,7 @@ class Environments:
                 raise HostError(f"there is no secret at {value.secret}", hint="make it, or correct the spec")
             return {"host": value.host, "scheme": value.scheme, "username": value.username, "secret": secret}
         if isinstance(value, Listing):
-            from agent.spec.listing import entry
+            from agent.host.listing import entry
 
             return {"form": value.form, "entry": value.entry, "digest": value.digest, "content": entry(value)}
         return value

@@ -168,7 +168,7 @@ class Making:
         there, _ = records_of.installed(prefix)
         now = int(time.time())
         names = {record.name.normalized for record in there}
-        manifest = Manifest(asked=self._asked, held=tuple(sorted(names - chosen.added)), seen=seen(prefix), created=now)
+        manifest = Manifest(asked=self._asked, held=tuple(sorted(names - chosen.added)), seen=seen(prefix), created=time.time())
         entry = self._entry(build, there, chosen, pins)
         if left := missing(self._request, build, manifest, entry):
             raise WorkError(f"everything was done and still not there: {', '.join(left)}")

@@ -247,7 +247,7 @@ def test_a_manifest_that_is_none_is_taken_for_none(content: bytes) -> None:
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     asked = builds.Asked(("c",), ("p",), ("q",), (("A", "b"),), "x", "", "")
-    manifest = builds.Manifest(asked, ("p",), "e", "s", 1, 2, 3, "f", ("k",), ("c",), ("l",))
+    manifest = builds.Manifest(asked, ("p",), "e", "s", 1.5, 2, 3, "f", ("k",), ("c",), ("l",))
     builds.write(str(tmp_path / "m.json"), manifest)
 
     assert builds.read(str(tmp_path / "m.json")) == manifest
