@@ -85,7 +85,27 @@ async def _apply(request: Request) -> dict[str, Any]:
         if manifest.serves(request.asked) and not request.due and _whole(request, build, manifest):
             say(f"going back to build {build}")
             return _into_force(request, {"build": build})
-    return _into_force(request, await _make(request))
+    made = await _make(request)
+    if (
+        mine is not None
+        and current is not None
+        and _same(place, current, made["build"])
+        and _whole(request, current, mine)
+    ):
+        return _renamed(request, current, mine, made["build"])
+    return _into_force(request, made)
+
+
+def _renamed(request: Request, current: str, mine: Manifest, made: str) -> dict[str, Any]:
+    """The same packages were asked for in other words: what is in force stays, and says so."""
+    place, entry = request.place, keeping.solution(request.place, made) or {}
+    theirs = builds.read(place.manifest(made)) or mine
+    keeping.discard(place, made)
+    entry["build"] = current
+    keeping.note_solution(place, current, entry)
+    told = dataclasses.replace(mine, asked=request.asked, held=theirs.held, kernels=theirs.kernels)
+    builds.write(place.manifest(current), dataclasses.replace(told, entry=builds.digest(entry)))
+    return {"build": current}
 
 
 async def _keep_held(request: Request, finished: dict[str, Manifest]) -> dict[str, Any]:
@@ -172,9 +192,10 @@ def _seen(prefix: str) -> str:
 
 
 def _same(place: builds.Place, one: str, other: str) -> bool:
-    """Whether two builds hold the same packages."""
+    """Whether two builds hold the same, whatever was asked for."""
     first, second = keeping.solution(place, one), keeping.solution(place, other)
-    return first is not None and second is not None and {**first, "build": ""} == {**second, "build": ""}
+    parts = ("conda", "pypi", "variables", "activation")
+    return first is not None and second is not None and all(first.get(part) == second.get(part) for part in parts)
 
 
 def _described(error: BaseException) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from agent.host import builds
 from agent.host.builds import BEFORE, BUILD, Place
 from agent.workers.request import Request, locked, say
 
@@ -74,6 +75,11 @@ def solution(place: Place, build: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def note_solution(place: Place, build: str, entry: Mapping[str, Any]) -> None:
+    """Keeps what ``solution`` says."""
+    builds.save(place.solution(build), json.dumps(entry, indent=1, sort_keys=True) + "\n")
 
 
 def files(place: Place, build: str) -> list[str]:

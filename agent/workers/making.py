@@ -70,7 +70,7 @@ class Making:
         try:
             manifest, entry = await self._fill(prefix, build, chosen)
             keeping.note_files(self._place, build, sorted(set(carry.listed(prefix)) - self._carried))
-            builds.save(self._place.solution(build), json.dumps(entry, indent=1, sort_keys=True) + "\n")
+            keeping.note_solution(self._place, build, entry)
             builds.write(self._place.manifest(build), manifest)
         except BaseException:
             await _clear(prefix)

@@ -53,6 +53,19 @@ def test_what_was_asked_before_is_there_again_without_a_download(worker: Worker)
     assert worker.build == old
 
 
+def test_the_same_packages_in_other_words_are_the_same_build(worker: Worker) -> None:
+    worker.apply("toy-app 1.*")
+    old = worker.build
+
+    assert worker.apply("toy-app 1.*", "toy-lib") == {"build": old}
+
+    assert worker.manifest.asked.packages == ("toy-app 1.*", "toy-lib")
+    assert worker.manifest.serves(worker.manifest.asked)
+    assert entry_of(worker)["packages"] == ["toy-app 1.*", "toy-lib"]
+    assert builds.digest(entry_of(worker)) == worker.manifest.entry
+    assert worker.builds() == [old]
+
+
 def test_only_so_many_old_builds_are_kept(worker: Worker) -> None:
     for packages in (["toy-lib 1.0"], ["toy-lib 1.1"], ["toy-lib 2.0"], ["toy-lib 2.0", "toy-many"]):
         worker.apply(*packages, keep=1)
