@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import json
 import math
 import secrets as random
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -144,10 +146,28 @@ def cnf(value: object) -> str:
     return '"' + "".join(_CNF.get(each, each) for each in text) + '"'
 
 
+# ---- shell scripts, and YAML, in which whatever JSON says is said, too
+
+
+def sh(value: object) -> str:
+    """One word of a shell's."""
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("a NUL cannot be written into a script")
+    return shlex.quote(text)
+
+
+def yaml(value: object) -> str:
+    """A value in one line. Raises ValueError for what has none."""
+    return json.dumps(value, allow_nan=False)
+
+
 _FILTERS: dict[str, Callable[[Any], str]] = {
     "py": python,
     "unit_item": unit_item,
     "unit_argument": unit_argument,
     "unit_text": unit_text,
     "cnf": cnf,
+    "sh": sh,
+    "yaml": yaml,
 }

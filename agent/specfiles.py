@@ -5,7 +5,16 @@ from __future__ import annotations
 
 def drop_ins(path: str) -> str:
     """The directory of a spec's drop-ins: ``/etc/agent/spec.d`` for ``/etc/agent/spec.yaml``."""
-    return f"{path.removesuffix('.yaml').removesuffix('.yml')}.d"
+    return f"{_stem(path)}.d"
+
+
+def lock_path(path: str) -> str:
+    """The lock file of a spec: ``/etc/agent/spec.lock`` for ``/etc/agent/spec.yaml``."""
+    return f"{_stem(path)}.lock"
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(".yaml").removesuffix(".yml")
 
 
 def is_drop_in(name: str) -> bool:

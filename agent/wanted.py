@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AgentError, Problem, SpecError
 from agent.plan import by_ref
 from agent.resource import Ref, Resource
-from agent.specfiles import drop_ins, is_drop_in
+from agent.specfiles import drop_ins, is_drop_in, lock_path
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A valid spec, the files it came from, and its resources."""
+    """A valid spec, the files it came from (the spec first, then its drop-ins, then what stands beside it), and its resources."""
 
     spec: Spec
     documents: tuple[tuple[str, bytes], ...]
@@ -47,15 +47,11 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
     With ``trusted_only`` each is refused (SpecError) when someone other than root can write it or a directory above it. Raises AgentError when
     there is no spec.
     """
-    from agent.spec.safety import unsafe
-
     found = []
     directory = drop_ins(path)
     names = host.looks.ask("names", directory) or ()
     for each in [path, *(f"{directory}/{name}" for name in names if is_drop_in(name))]:
-        if trusted_only and (problem := unsafe(each)) is not None:
-            raise SpecError((problem,))
-        content = host.files.content(each)
+        content = _content(each, host, trusted_only=trusted_only)
         if content is None:
             raise AgentError(
                 f"there is no spec at {each}", hint="agent apply PATH, or write one: see examples/ and docs/spec.md"
@@ -64,22 +60,48 @@ def documents(path: str, host: Host, *, trusted_only: bool) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def want(path: str, host: Host, *, trusted_only: bool = True) -> Wanted:
-    """Loads, validates and expands the spec. Raises SpecError with every problem at once."""
+def _content(path: str, host: Host, *, trusted_only: bool, beside: bool = False) -> bytes | None:
+    """A document; None if there is none. What stands ``beside`` a spec may be large. Raises SpecError."""
+    from agent.host.listing import LARGEST
+    from agent.spec.safety import MAX_BYTES, unsafe
+
+    if trusted_only and (problem := unsafe(path, largest=LARGEST if beside else MAX_BYTES)) is not None:
+        raise SpecError((problem,))
+    return host.files.content(path, LARGEST) if beside else host.files.content(path)
+
+
+def want(path: str, host: Host, *, trusted_only: bool = True, lock: bool = True) -> Wanted:
+    """Loads, validates and expands the spec, with the files that it names and its lock file, which ``lock`` leaves out when it is false.
+
+    Raises SpecError with every problem at once.
+    """
     from agent.spec.expand import expand
+    from agent.spec.lists import beside
     from agent.spec.safety import exposed
     from agent.spec.source import Document, examine
 
     files = documents(path, host, trusted_only=trusted_only)
-    examined = examine([Document(name, content) for name, content in files])
+    named: dict[str, bytes] = {}
+
+    def find(name: str) -> Document | None:
+        if (content := _content(name, host, trusted_only=trusted_only, beside=True)) is None:
+            return None
+        named[name] = content
+        return Document(name, content)
+
+    examined = examine(
+        [Document(name, content) for name, content in files],
+        lambda name: find(beside(name, path)),
+        find(lock_path(path)) if lock else None,
+    )
     if examined.spec is None:
         raise SpecError(examined.problems)
     shown = [note for name, _ in files if (note := exposed(name, examined.spec)) is not None]
     try:
-        resources = by_ref(expand(examined.spec, host))
+        resources = by_ref(expand(examined.spec, host, examined.listings))
     except SpecError as error:
         raise SpecError(tuple(_placed(problem, examined) for problem in error.problems)) from None
-    return Wanted(examined.spec, files, resources, (*examined.notes, *shown))
+    return Wanted(examined.spec, (*files, *sorted(named.items())), resources, (*examined.notes, *shown))
 
 
 def _placed(problem: Problem, examined: Examined) -> Problem:

@@ -5,30 +5,29 @@ A section that is not there, or not right in itself, is None and is not asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from .checks_conda import check_conda, note_conda
 from .checks_files import check_files, check_units
 from .checks_mysql import check_mysql
 from .explain import Finding
-from .sections.conda import KERNEL_PACKAGES, Conda, Environment, package_name
+from .sections.conda import Conda
 from .sections.jupyter import Jupyter
 from .sections.tls import Tls
 from .sections.traits import refused_trait
 from .sections.user import User
 from .shape import nearest
 from .spec import SERVER_ENVIRONMENT, Spec
-from .tree import Keys, Node
+from .tree import Node
 
 INTERFACES = {"lab": "jupyterlab", "notebook": "notebook"}
-PYTHON = re.compile(r"[Pp]ython[ -]?(\d+(?:\.\d+)?)")
 ROOT_LIKE = ("sudo", "wheel", "docker", "lxd", "incus", "root", "disk", "shadow", "adm", "libvirt")
 
 
 def check(spec: Spec, tree: Node) -> Iterator[Finding]:
     """Everything that is wrong between fields and sections."""
     if spec.conda:
-        yield from _conda(spec.conda)
+        yield from check_conda(spec.conda)
     if spec.jupyter:
         yield from _jupyter(spec.jupyter)
     if spec.jupyter and spec.conda:
@@ -45,6 +44,8 @@ def notes(spec: Spec) -> Iterator[Finding]:
         yield from _note_user(spec.user)
     if spec.jupyter:
         yield from _note_jupyter(spec.jupyter, spec.tls)
+    if spec.conda:
+        yield from note_conda(spec.conda)
     for account in spec.mysql.users if spec.mysql else ():
         host = account.partition("@")[2]
         local = host in ("localhost", "127.0.0.1", "::1")
@@ -60,79 +61,6 @@ def notes(spec: Spec) -> Iterator[Finding]:
                 "set mysql.bind_address if other hosts should reach it",
                 at_key=True,
             )
-
-
-def _conda(conda: Conda) -> Iterator[Finding]:
-    kernels: dict[str, str] = {}
-    used = {channel for each in conda.environments.values() for channel in each.channels or ()} | set(conda.channels)
-    for channel in conda.mirrors:
-        if channel not in used:
-            near = nearest(channel, sorted(used))
-            hint = f"did you mean '{near}'?" if near else f"channels in use: {', '.join(sorted(used))}"
-            yield Finding(
-                ("conda", "mirrors", channel), "is the mirror of a channel that is not used", hint, at_key=True
-            )
-    for name, environment in conda.environments.items():
-        keys: Keys = ("conda", "environments", name)
-        if name.lower() == "base":
-            yield Finding(keys, "is the name of conda's own environment", "choose another", at_key=True)
-        yield from _kernel(keys, environment)
-        yield from _packages(keys, environment)
-        kernel = environment.kernel
-        if environment.language() and not (kernel and not kernel.show):
-            wanted = (kernel and kernel.name) or name.lower()
-            if wanted in kernels:
-                yield Finding(
-                    (*keys, "kernel", "name") if kernel and kernel.name else keys,
-                    f"makes a second kernel called '{wanted}'; the other is that of {kernels[wanted]}",
-                    "kernel names are the same in small letters; give this one kernel: {name: ...}",
-                    at_key=not (kernel and kernel.name),
-                )
-            kernels.setdefault(wanted, name)
-
-
-def _kernel(keys: Keys, environment: Environment) -> Iterator[Finding]:
-    kernel = environment.kernel
-    if kernel is None or not kernel.show:
-        return
-    language = kernel.language
-    wanted = [package for package, spoken in KERNEL_PACKAGES.items() if language in (None, spoken)]
-    if not any(environment.has(package) for package in wanted):
-        yield Finding(
-            (*keys, "kernel"),
-            f"needs {' or '.join(wanted)} among the packages",
-            f"add {wanted[0]} to the packages, or say kernel: false",
-        )
-    said = PYTHON.search(kernel.display_name or "")
-    pinned = environment.pinned_python()
-    if said and pinned and f"{pinned}.".find(f"{said.group(1)}.") != 0 and f"{said.group(1)}.".find(f"{pinned}.") != 0:
-        yield Finding(
-            (*keys, "kernel", "display_name"),
-            f"says Python {said.group(1)}, but the packages ask for Python {pinned}",
-        )
-
-
-def _packages(keys: Keys, environment: Environment) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    for index, text in enumerate(environment.packages):
-        name = package_name(text)
-        if name in seen:
-            yield Finding(
-                (*keys, "packages", index),
-                f"names {name} a second time, after '{seen[name]}'",
-                f"write both bounds in one, such as '{name} >=1,<2'",
-            )
-        seen.setdefault(name, text)
-    for index, text in enumerate(environment.pip):
-        name = re.split(r"[^A-Za-z0-9._-]", text)[0].lower()
-        if name in seen:
-            yield Finding(
-                (*keys, "pip", index), f"asks pip for {name}, which is among the conda packages too", "keep one"
-            )
-    if environment.pip and "pip" not in seen:
-        yield Finding(
-            (*keys, "pip"), "needs the package pip in the environment", "add pip to its packages", at_key=True
-        )
 
 
 def _jupyter(jupyter: Jupyter) -> Iterator[Finding]:
@@ -161,7 +89,7 @@ def _server(spec: Spec, jupyter: Jupyter, conda: Conda) -> Iterator[Finding]:
         yield Finding(("jupyter", "environment"), "is not declared under conda.environments", hint)
         return
     name, environment = spec.server_environment()
-    if name not in declared:
+    if name not in declared or environment.unread:
         return
     wanted, keys = INTERFACES[jupyter.interface], ("conda", "environments", name)
     if not (environment.has(wanted) or environment.has("jupyter")):

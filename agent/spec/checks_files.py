@@ -12,6 +12,7 @@ from .tree import Keys
 
 UNIT_DIRECTORY = "/etc/systemd/system/"
 OWN_UNITS = re.compile(r"(agent(-[a-z]+)?|jupyter)\.(service|timer|path|socket)")
+BASE_FILES = ("/etc/conda/.condarc", "/etc/profile.d/agent-conda.sh")
 DATABASE_UNITS = ("mariadb.service", "mysql.service", "mysqld.service")
 
 
@@ -37,6 +38,8 @@ def _owned(spec: Spec) -> Iterator[tuple[str, str]]:
         yield spec.tls.key, "tls.key"
     if spec.conda:
         yield spec.conda.root, "conda.root"
+        if spec.conda.base:
+            yield from ((path, "conda.base") for path in BASE_FILES)
     if spec.user:
         yield spec.user.directory, "user.home"
         if spec.jupyter:

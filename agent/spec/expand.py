@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from agent.errors import SpecError
@@ -16,7 +16,7 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_conda import expand_conda
 from agent.spec.expand_jupyter import expand_jupyter
 from agent.spec.expand_mysql import expand_mysql
-from agent.steps import Content
+from agent.steps import Content, Listing
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 UNITS = "/etc/systemd/system"
 
 
-def expand(spec: Spec, host: Host) -> list[Resource]:
-    """Every resource, in no order. Raises SpecError when a file that the spec points at cannot be used."""
+def expand(spec: Spec, host: Host, listings: Mapping[str, Listing]) -> list[Resource]:
+    """Every resource, in no order. ``listings`` are those of environments that are made of exact packages.
+
+    Raises SpecError when a file that the spec points at cannot be used.
+    """
     return [
         *_packages(spec),
         *_user(spec),
-        *expand_conda(spec),
+        *expand_conda(spec, listings),
         *expand_jupyter(spec, host),
         *expand_mysql(spec, host),
         *_files(spec, host),

@@ -31,6 +31,12 @@ def _path(text: str) -> str:
     one_line(text)
     if not text.startswith("/"):
         raise refuse("must be an absolute path, beginning with /")
+    return plain_path(text)
+
+
+def plain_path(text: str) -> str:
+    """A path that says no more than it needs to, absolute or not."""
+    one_line(text)
     if "//" in text or any(part in (".", "..") for part in text.split("/")) or (text != "/" and text.endswith("/")):
         raise refuse("must be a path in its plain form: no '//', no '.' or '..', no '/' at the end")
     return text

@@ -23,6 +23,8 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
 MAX_EVENTS = 50_000
 MAX_PROBLEMS = 100
+LARGE = 16 * 1024 * 1024, 1_000_000
+"""Bytes and values of a lock file that another program wrote."""
 
 UNCLOSED = "this quote is not closed"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,16 +71,17 @@ class _Stop(Exception):
     """The rest of the text is not looked at."""
 
 
-def read(document: Document) -> Text:
-    """Read one document. Never raises: what is wrong is in ``problems``, and then there may be no tree."""
+def read(document: Document, limits: tuple[int, int] = (MAX_BYTES, MAX_EVENTS)) -> Text:
+    """Read one document. Never raises: what is wrong is in ``problems``, and then there may be no tree.
+
+    ``limits`` are the most bytes and values that are looked at.
+    """
     text = Text(document.name)
-    written = _decode(document, text)
+    written = decode(document, text, limits[0])
     if written is None:
         return text
-    text.lines = BREAK.split(written)
     try:
-        _characters(written, text)
-        text.tree = _Reading(text).run(written)
+        text.tree = _Reading(text, limits[1]).run(written)
     except _Stop:
         pass
     except yaml.MarkedYAMLError as error:
@@ -98,12 +101,14 @@ def read(document: Document) -> Text:
     return text
 
 
-def _decode(document: Document, text: Text) -> str | None:
-    if len(document.content) > MAX_BYTES:
-        text.wrong(text.place(0, 0), f"is larger than {MAX_BYTES // 1024} KiB; a spec is a page or two")
+def decode(document: Document, text: Text, largest: int) -> str | None:
+    """The document's text, whose lines and problems come into ``text``; None if it is none that can be shown."""
+    if len(document.content) > largest:
+        more = "; a spec is a page or two" if largest == MAX_BYTES else ""
+        text.wrong(text.place(0, 0), f"is larger than {largest // 1024} KiB{more}")
         return None
     try:
-        return document.content.decode("utf-8").removeprefix("\ufeff")
+        written = document.content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = BREAK.split(document.content[: error.start].decode("utf-8"))
         text.wrong(
@@ -112,9 +117,11 @@ def _decode(document: Document, text: Text) -> str | None:
             hint="save the file as UTF-8",
         )
         return None
+    text.lines = BREAK.split(written)
+    return written if _shown(written, text) else None
 
 
-def _characters(written: str, text: Text) -> None:
+def _shown(written: str, text: Text) -> bool:
     for found in (CONTROL.search(written), BIDIRECTIONAL.search(written)):
         if found:
             before = BREAK.split(written[: found.start()])
@@ -123,7 +130,8 @@ def _characters(written: str, text: Text) -> None:
                 text.place(len(before) - 1, len(before[-1])),
                 f"must not contain the invisible character U+{ord(found.group()):04X}",
             )
-            raise _Stop
+            return False
+    return True
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: Text) -> None:
@@ -166,8 +174,9 @@ def _in_our_words(error: yaml.MarkedYAMLError, before: str) -> tuple[str, str]:
 class _Reading:
     """One walk over the events: limits first, then the tree."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, most: int) -> None:
         self.text = text
+        self.most = most
         self.stack: list[tuple[Table | Series, Scalar | None]] = []
         """The open tables and series; for a table, the key whose value comes next."""
         self.root: Node | None = None
@@ -175,8 +184,8 @@ class _Reading:
 
     def run(self, written: str) -> Node | None:
         for count, event in enumerate(_events(written)):
-            if count > MAX_EVENTS:
-                self._stop(event, f"has more than {MAX_EVENTS} values")
+            if count > self.most:
+                self._stop(event, f"has more than {self.most} values")
             self._look(event)
         return self.root
 

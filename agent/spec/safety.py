@@ -23,7 +23,7 @@ KINDS = {
 }
 
 
-def unsafe(path: str, *, owner: int = 0) -> Problem | None:
+def unsafe(path: str, *, owner: int = 0, largest: int = MAX_BYTES) -> Problem | None:
     """Why this file must not be applied: it, or a directory above it, can be written by someone other than ``owner``,
     it is no regular file, or it is too large. None if it may be applied, and if there is no such file.
 
@@ -32,7 +32,7 @@ def unsafe(path: str, *, owner: int = 0) -> Problem | None:
     path = os.path.abspath(path)
     try:
         for each in (*_directories(path), path):
-            if problem := _unsafe(each, os.lstat(each), owner, last=each == path):
+            if problem := _unsafe(each, os.lstat(each), owner, largest if each == path else None):
                 return Problem(Place(path, 1, 1), "", problem[0], "", problem[1])
     except FileNotFoundError:
         return None
@@ -71,13 +71,15 @@ def _directories(path: str) -> Iterator[str]:
     yield from seen
 
 
-def _unsafe(path: str, found: os.stat_result, owner: int, *, last: bool) -> tuple[str, str] | None:
+def _unsafe(path: str, found: os.stat_result, owner: int, largest: int | None) -> tuple[str, str] | None:
+    """``largest`` is given for the file itself."""
+    last = largest is not None
     what = "" if last else f"is below {path}, which "
     kind = stat.S_IFMT(found.st_mode)
     if last and kind != stat.S_IFREG:
         return f"is {KINDS.get(kind, 'not a file')}; a spec is a regular file", ""
-    if last and found.st_size > MAX_BYTES:
-        return f"is larger than {MAX_BYTES // 1024} KiB; a spec is a page or two", ""
+    if largest is not None and found.st_size > largest:
+        return f"is larger than {largest // 1024} KiB{'; a spec is a page or two' if largest == MAX_BYTES else ''}", ""
     if found.st_uid not in (owner, 0):
         return f"{what}belongs to user {found.st_uid}, who could change the host through it", f"chown root: {path}"
     if kind != stat.S_IFLNK and found.st_mode & 0o022:

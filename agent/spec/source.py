@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from agent.errors import Place, Problem, SpecError
+from agent.steps import Listing
 
+from . import listing
 from .checks import check, notes
 from .explain import Finding, existing, explain, public
+from .lists import Find, include
 from .merge import merge
 from .reader import Document, Text, read
 from .spec import Spec
@@ -28,6 +31,8 @@ class Examined:
     notes: tuple[Problem, ...]
     """What is allowed but worth saying. They stop nothing."""
     tree: Node | None = None
+    listings: Mapping[str, Listing] = field(default_factory=dict)
+    """Environments that are made of exact packages, with where those are listed."""
 
     def place(self, keys: Keys) -> Place | None:
         """Where the value of these keys, or the nearest thing around it, was written."""
@@ -45,20 +50,34 @@ def load(documents: Sequence[Document]) -> Spec:
     return examined.spec
 
 
-def examine(documents: Sequence[Document]) -> Examined:
-    """As ``load``, but never raises, and tells what is worth noting about a good spec."""
+def examine(documents: Sequence[Document], find: Find | None = None, lock: Document | None = None) -> Examined:
+    """As ``load``, but never raises, and tells what is worth noting about a good spec.
+
+    ``find`` reads the files that environments name; without it those stay names. ``lock`` is the spec's lock file.
+    """
     texts = [read(document) for document in documents]
     problems = [problem for text in texts for problem in text.problems]
     tree = _merged(texts, problems)
     if tree is None:
         return Examined(None, _in_order(problems, texts), ())
+    included = include(tree, find)
+    tree, exact = included.tree, included.listings
+    texts += included.texts.values()
+    problems += included.problems
     spec, findings = _validated(tree)
-    findings = [*findings, *check(spec, tree)]
+    findings = [*included.findings, *findings, *check(spec, tree)]
+    held = listing.parse(lock) if lock else None
+    if held is not None:
+        texts.append(held.text)
+        problems += held.text.problems
+    if held is not None and not held.text.problems:
+        findings += listing.contradictions(spec, held, exact)
     problems += _with_places(findings, tree, texts)
     if problems:
         return Examined(None, _in_order(problems, texts), (), tree)
-    said = _with_places(notes(spec), tree, texts)
-    return Examined(spec, (), _in_order(said, texts), tree)
+    said = [*notes(spec), *included.notes, *(listing.unused(spec, held, exact) if held else ())]
+    locked = {name: held.listing(name) for name in held.entries if name in spec.every_environment()} if held else {}
+    return Examined(spec, (), _in_order(_with_places(said, tree, texts), texts), tree, {**locked, **exact})
 
 
 def _merged(texts: Sequence[Text], problems: list[Problem]) -> Node | None:

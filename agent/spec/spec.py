@@ -11,14 +11,18 @@ from pydantic import BeforeValidator, Field, model_validator
 from .base import Section, refuse
 from .fields import PackageName, UnitName
 from .sections.agent import Agent
-from .sections.conda import Conda, Environment
+from .sections.conda import Conda
+from .sections.environment import KERNEL_COMMANDS, Environment
 from .sections.files import File, FilePath
 from .sections.jupyter import Jupyter
 from .sections.mysql import Mysql
 from .sections.tls import Tls
 from .sections.units import Unit
 from .sections.user import User
+from .tree import Keys
 
+BASE = "base"
+"""The environment that holds the `conda` command."""
 SERVER_ENVIRONMENT = "jupyter"
 SERVER_PACKAGES = ("python >=3.10", "jupyterlab >=4", "notebook >=7", "jupyter_server >=2.20", "ipykernel")
 """What the environment holds that the agent adds for the server: both interfaces, and a server without known holes."""
@@ -38,7 +42,9 @@ class ShownKernel:
     name: str
     display_name: str
     language: str
-    """``python`` or ``R``."""
+    """As Jupyter knows it, such as ``python`` or ``R``."""
+    command: tuple[str, ...] = ()
+    """With ``{prefix}`` and ``{connection_file}``."""
 
 
 class Spec(Section):
@@ -95,6 +101,18 @@ class Spec(Section):
             declared.setdefault(name, environment)
         return declared
 
+    def every_environment(self) -> dict[str, Environment]:
+        """Those, and the one that holds the `conda` command, unless an installer makes that."""
+        base = self.conda.base if self.conda else None
+        found = self.environments()
+        return {**found, BASE: base.environment} if base and not base.installer else found
+
+    def keys_of(self, environment: str) -> Keys:
+        """Where the spec describes it."""
+        if self.conda and environment in self.conda.environments:
+            return ("conda", "environments", environment)
+        return ("conda", "base") if environment == BASE else ("jupyter",)
+
     def kernels(self) -> Iterator[ShownKernel]:
         """The kernels that the declared environments offer, with everything decided."""
         for name, environment in (self.conda.environments if self.conda else {}).items():
@@ -102,11 +120,13 @@ class Spec(Section):
             if language is None or (kernel and not kernel.show):
                 continue
             shown = "Python" if language == "python" else language
+            own = kernel.command if kernel else None
             yield ShownKernel(
                 environment=name,
                 name=(kernel and kernel.name) or name.lower(),
                 display_name=(kernel and kernel.display_name) or f"{shown} ({name})",
                 language=language,
+                command=own or KERNEL_COMMANDS[language],
             )
 
     def client_account(self) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from agent.spec.fields import spell_duration
+from agent.spec.sections.environment import KERNEL_COMMANDS
 from agent.spec.shape import everywhere
 from agent.spec.source import Document, examine, load
 from agent.spec.spec import SERVER_PACKAGES, ShownKernel, Spec
@@ -56,15 +57,20 @@ conda:
     bypip: {packages: [python, pip], pip: [ipykernel], kernel: true}
     quiet: {packages: [ipykernel], kernel: false}
     none: {packages: [numpy]}
+    julia:
+      packages: [julia]
+      kernel: {display_name: Julia, language: julia, command: ['{prefix}/bin/julia', k.jl, '{connection_file}']}
 """
 
 
 def test_kernels_are_decided() -> None:
+    python, r = KERNEL_COMMANDS["python"], KERNEL_COMMANDS["R"]
     assert list(spec_of(KERNELS).kernels()) == [
-        ShownKernel("Plain", "plain", "Python (Plain)", "python"),
-        ShownKernel("named", "named", "3.11", "python"),
-        ShownKernel("stats", "r", "R 4", "R"),
-        ShownKernel("bypip", "bypip", "Python (bypip)", "python"),
+        ShownKernel("Plain", "plain", "Python (Plain)", "python", python),
+        ShownKernel("named", "named", "3.11", "python", python),
+        ShownKernel("stats", "r", "R 4", "R", r),
+        ShownKernel("bypip", "bypip", "Python (bypip)", "python", python),
+        ShownKernel("julia", "julia", "Julia", "julia", ("{prefix}/bin/julia", "k.jl", "{connection_file}")),
     ]
 
 

@@ -1,194 +1,143 @@
-"""Conda environments and the Jupyter kernels they offer."""
+"""What all conda environments share: where they are, where packages come from, and the `conda` command for people."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ..base import Section, Spelled, refuse
-from ..fields import AbsolutePath, Flag, Line, Url
-
-PACKAGE = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
-VERSION = r"[0-9A-Za-z.*+!_<>=~,|() -]*"
-BRACKET = r"""[a-z_]+=('[^'\[\]]*'|"[^"\[\]]*"|[^'"\[\],]+)"""
-KERNEL_PACKAGES = {"ipykernel": "python", "r-irkernel": "R"}
-"""Packages that make an environment a kernel, with the language they speak."""
+from ..base import Between, Section, Spelled, refuse
+from ..fields import AbsolutePath, Duration, Flag, Line, Url, Whole
+from ..secrets import Secret, secret
+from .environment import Channel, Environment, EnvironmentName, MatchSpec
 
 
-def package_name(match_spec: str) -> str:
-    """The package that a match spec is about, in small letters: ``numpy`` for ``conda-forge::numpy >=2``."""
-    found = re.match(PACKAGE, match_spec.rpartition("::")[2])
-    return found.group().lower() if found else ""
+def _known(section: Secret) -> Secret:
+    if section.generate is not None:
+        raise refuse("must be one that the server knows already; the agent cannot make it up", show=False)
+    return section
 
 
-def _match_spec(text: str) -> str:
-    """The shape of conda's match specifications; what it means is the solver's to say."""
-    if text.startswith("-"):
-        raise refuse("must be a package, such as 'numpy >=2'; options of the conda command have no place here")
-    if re.match(r"[a-z]+://|/|\./", text) or text.endswith((".conda", ".tar.bz2")):
-        raise refuse("must be a package by name, such as 'numpy >=2'; files and addresses are not taken")
-    if re.search(r"\[[A-Za-z0-9_,-]+\]$", text):
-        raise refuse("must be a conda package, which has no [extras]", "pip packages go under 'pip'")
-    if not re.fullmatch(rf"([A-Za-z0-9._/-]+::)?{PACKAGE}{VERSION}(\[{BRACKET}(, ?{BRACKET})*\])?", text, re.ASCII):
-        raise refuse("must be a conda match spec, such as 'numpy', 'numpy >=2,<3' or 'conda-forge::numpy=2.1'")
-    rest = re.sub(r"\[.*", "", text.rpartition("::")[2])[len(package_name(text)) :]
-    if re.search(r"[<>=!~,|]\s*($|,|\|)", rest) or re.search(r"[<>]{2}|={3}|[,|]{2}", rest):
-        raise refuse("has a version that is not finished, or an operator that conda does not know")
+def _installer_url(text: str) -> str:
+    if not text.endswith(".sh"):
+        raise refuse("must be an installer for Linux, whose name ends in .sh")
     return text
 
 
-def _requirement(text: str) -> str:
-    if text.startswith("-"):
-        raise refuse("must be a package; options such as -r or --index-url have no place here")
-    if re.search(r"://[^/]*@", text):
-        raise refuse("must not carry a user name or password", show=False)
-    operator = r"(==|>=|<=|!=|~=|<|>|===)"
-    bounds = rf"(\s*{operator}\s*[A-Za-z0-9.*+!_-]+(\s*,\s*{operator}\s*[A-Za-z0-9.*+!_-]+)*)?"
-    name = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\s*\[[A-Za-z0-9._, -]+\])?"
-    if not re.fullmatch(rf"{name}({bounds}|\s*@\s*https?://\S+)(\s*;.+)?", text, re.ASCII):
-        hint = "pip writes '==' where conda writes '='" if re.search(r"[^=<>!~]=[^=]", text) else ""
-        raise refuse("must be a pip requirement, such as 'rich' or 'rich>=13,<15'", hint)
-    return text
-
-
-def _channel(text: str) -> str:
-    if text == "defaults":
-        raise refuse(
-            "must be one channel; 'defaults' stands for several of Anaconda's, under their terms of service",
-            "conda-forge has the same packages; or give https://repo.anaconda.com/pkgs/main",
-        )
-    if "://" in text:
-        if re.search(r"://[^/]*@", text):
-            raise refuse(
-                "must not carry a user name or password", "it would be copied into every package record", show=False
-            )
-        if not re.fullmatch(r"(https?|file)://[\x21-\x7e]+", text, re.ASCII):
-            raise refuse("must be an address that begins with https://, http:// or file:///")
-        return text.rstrip("/")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*", text, re.ASCII):
-        raise refuse("must be a channel, such as 'conda-forge' or https://conda.example.org/team")
-    return text
-
-
-def _kernel(value: Any) -> Any:
+def _base(value: Any) -> Any:
     if value is True:
         return {}
-    if value is False:
-        return {"show": False}
-    if isinstance(value, str | int | float):
-        return {"display_name": value}
-    return value
+    return None if value is False else value
 
 
-MatchSpec = Annotated[Line, AfterValidator(_match_spec)]
-Requirement = Annotated[Line, AfterValidator(_requirement)]
-Channel = Annotated[Line, AfterValidator(_channel)]
-EnvironmentName = Annotated[
+Reference = Annotated[Secret, BeforeValidator(secret, json_schema_input_type=Secret), AfterValidator(_known)]
+"""A secret that others made: where it is."""
+ServerName = Annotated[
     str,
     Spelled(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-        "the name of an environment, such as 'analysis': letters, digits, '.', '_' and '-'",
-        longest=10000,
-    ),
-]
-KernelName = Annotated[
-    str,
-    Spelled(
-        r"[a-z0-9._-]{1,64}",
-        "the name of a kernel, such as 'analysis': small letters, digits, '.', '_' and '-'",
-        "what people see is the display_name",
-        longest=10000,
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]",
+        "the name or address of a server in small letters, such as conda.example.org",
+        "without https:// before it and without a port or a path after it",
     ),
 ]
 
 
-class Kernel(Section):
-    """How an environment appears among Jupyter's kernels."""
+class Login(Section):
+    """How to get into one server: a user name with a password, or a token. Neither ever stands in an address or in a file that others read."""
 
-    display_name: Line | None = Field(
+    username: Line | None = Field(default=None, description="With a password: whose it is.", examples=["reader"])
+    password: Reference | None = Field(
+        default=None, description="Where the password is.", examples=[{"file": "/etc/agent/secrets/conda"}]
+    )
+    token: Reference | None = Field(
+        default=None, description="Where the token is.", examples=[{"credential": "conda.token"}]
+    )
+    scheme: Literal["bearer", "conda"] = Field(
+        default="bearer",
+        description="How a token is sent: `bearer`, in a header; `conda`, in the path of addresses (/t/TOKEN/), as anaconda.org wants it.",
+        examples=["conda"],
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Login:
+        if self.token is not None and (self.username, self.password) != (None, None):
+            raise refuse("must have a token, or a username with a password; it has both", show=False)
+        if self.token is None and (self.username is None or self.password is None):
+            raise refuse("needs a username with a password, or a token", show=False)
+        if self.token is None and "scheme" in self.model_fields_set:
+            raise refuse("goes with a token", show=False, at="scheme")
+        return self
+
+
+class Installer(Section):
+    """A program that makes the base environment: an installer of Miniforge, Miniconda or Anaconda. It runs as the notebook account,
+    and only if it is the very file that the digest says."""
+
+    url: Annotated[Url, AfterValidator(_installer_url)] = Field(
+        description="Where it is.", examples=["https://conda.example.org/Miniforge3-24.11.3-0-Linux-x86_64.sh"]
+    )
+    sha256: Annotated[str, Spelled(r"[0-9a-f]{64}", "64 digits and letters a to f")] | None = Field(
         default=None,
-        description="What people see. Left out: the language and the environment's name.",
-        examples=["Python 3.11"],
+        description="Its SHA-256, as its publisher says.",
+        examples=["e0a2f05b1d4e8a1d5bb2a5d7b5c5e0e25b6d2c5e3f8f2f7f0c0f4a5d6b7c8d9e"],
     )
-    name: KernelName | None = Field(
+    md5: Annotated[str, Spelled(r"[0-9a-f]{32}", "32 digits and letters a to f")] | None = Field(
         default=None,
-        description="What notebooks remember. Left out: the environment's name in small letters.",
-        examples=["analysis"],
-    )
-    language: Literal["python", "R"] | None = Field(
-        default=None, description="Left out: told from the packages (ipykernel: python, r-irkernel: R).", examples=["R"]
-    )
-    show: Flag = Field(
-        default=True, description="False: no kernel for this environment (`kernel: false` says the same)."
+        description="Its MD5, for old archives of Anaconda that have no other: a check against damage, not against forgery.",
+        examples=["0123456789abcdef0123456789abcdef"],
     )
 
+    @model_validator(mode="after")
+    def _one_digest(self) -> Installer:
+        if (self.sha256 is None) == (self.md5 is None):
+            raise refuse("needs its sha256 or, for an old archive, its md5; one of them", show=False)
+        return self
 
-class Environment(Section):
-    """One conda environment: these packages and what they need. What its owner adds by hand stays, as long as it does not contradict them."""
+    @property
+    def digest(self) -> str:
+        """``sha256:...`` or ``md5:...``."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}"
+
+
+class Base(Section):
+    """The `conda` command for people at a terminal, in an environment of its own that is called `base`."""
 
     packages: tuple[MatchSpec, ...] = Field(
+        default=("conda",),
         min_length=1,
-        description="Conda packages as match specs.",
-        examples=[["python 3.11.*", "ipykernel", "numpy >=2", "pandas"]],
-    )
-    pip: tuple[Requirement, ...] = Field(
-        default=(),
-        description="Packages for pip, installed after conda's, which they must not replace.",
-        examples=[["rich", "httpx>=0.27"]],
+        description="What is in it.",
+        examples=[["conda", "conda-libmamba-solver"]],
     )
     channels: tuple[Channel, ...] | None = Field(
+        default=None, description="Channels for it alone. Left out: conda.channels.", examples=[["conda-forge"]]
+    )
+    installer: Installer | None = Field(
         default=None,
-        description="Channels for this environment alone. Left out: conda.channels.",
-        examples=[["conda-forge"]],
+        description="A program that makes it instead of packages.",
+        examples=[
+            {
+                "url": "https://conda.example.org/Miniforge3-24.11.3-0-Linux-x86_64.sh",
+                "sha256": "e0a2f05b1d4e8a1d5bb2a5d7b5c5e0e25b6d2c5e3f8f2f7f0c0f4a5d6b7c8d9e",
+            }
+        ],
     )
-    kernel: Annotated[Kernel | None, BeforeValidator(_kernel, json_schema_input_type=bool | str | Kernel | None)] = (
-        Field(
-            default=None,
-            description=(
-                "The Jupyter kernel: the name to show, or `true`, `false`, or a mapping. "
-                "Left out: a kernel if the packages hold ipykernel or r-irkernel."
-            ),
-            examples=["Python 3.11", True, {"display_name": "R 4.4", "name": "stats"}],
-        )
+    shell: Flag = Field(
+        default=True, description="Whether the notebook account's login shells have `conda` and `conda activate`."
     )
-    server: Flag = Field(default=False, description="The Jupyter server runs from this environment.")
 
-    def package_names(self) -> frozenset[str]:
-        """The conda packages named, without their versions."""
-        return frozenset(map(package_name, self.packages))
+    @model_validator(mode="after")
+    def _one_origin(self) -> Base:
+        for field in ("packages", "channels"):
+            if self.installer and field in self.model_fields_set:
+                raise refuse("has no meaning with an installer, which brings its own", show=False, at=field)
+        return self
 
-    def language(self) -> Literal["python", "R"] | None:
-        """The language its kernel speaks; None if it holds no kernel package and says nothing."""
-        if self.kernel and self.kernel.language:
-            return self.kernel.language
-        names = self.package_names()
-        return (
-            "python"
-            if "ipykernel" in names or "ipykernel" in self._pip_names()
-            else "R"
-            if "r-irkernel" in names
-            else None
-        )
-
-    def _pip_names(self) -> frozenset[str]:
-        return frozenset(re.split(r"[^A-Za-z0-9._-]", text)[0].lower() for text in self.pip)
-
-    def pinned_python(self) -> str | None:
-        """``3.11`` for ``python 3.11.*``; None where the packages leave the version to the solver."""
-        for text in self.packages:
-            if package_name(text) == "python":
-                found = re.fullmatch(
-                    r"(?:\S+::)?python\s*={0,2}\s*(\d+(?:\.\d+)?)(?:\.[\d*]+)*(?:\.?\*)?(?:\s.*|=\S*)?", text
-                )
-                return found.group(1) if found else None
-        return None
-
-    def has(self, package: str) -> bool:
-        """Whether the environment asks for the package, from conda or from pip."""
-        return package in self.package_names() or package in self._pip_names()
+    @property
+    def environment(self) -> Environment:
+        """The same as an environment; with an installer its packages are not known."""
+        return Environment(packages=self.packages, channels=self.channels, kernel=None)
 
 
 class Conda(Section):
@@ -202,7 +151,10 @@ class Conda(Section):
     channels: tuple[Channel, ...] = Field(
         default=("conda-forge",),
         min_length=1,
-        description="Where packages come from, first one first: names or addresses.",
+        description=(
+            "Where packages come from, names or addresses, first one first: a package that the first channel has is taken from there "
+            "whatever versions the others have (strict priority)."
+        ),
         examples=[["conda-forge", "https://conda.example.org/team"]],
     )
     channel_alias: Url = Field(
@@ -214,6 +166,31 @@ class Conda(Section):
         default={},
         description="Other addresses for a channel, tried in order instead of its own.",
         examples=[{"conda-forge": ["https://mirror.example.org/conda-forge"]}],
+    )
+    authentication: Mapping[ServerName, Login] = Field(
+        default={},
+        description="How to get into channels that not everybody may read, by the name of the server.",
+        examples=[{"conda.example.org": {"username": "reader", "password": {"file": "/etc/agent/secrets/conda"}}}],
+    )
+    offline: Flag = Field(
+        default=False,
+        description="Use only what the package cache has; ask no channel. Then nothing is ever downloaded.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=60), description="How long to wait for a server's answer.", examples=["60s"]
+    )
+    retries: Annotated[Whole, Between(0, 10)] = Field(
+        default=2, description="How often to ask again when a server fails.", examples=[2]
+    )
+    keep: Annotated[Whole, Between(0, 20)] = Field(
+        default=2,
+        description="How many builds of each environment are kept beside the one in force, for `agent env rollback`.",
+        examples=[2],
+    )
+    base: Annotated[Base | None, BeforeValidator(_base, json_schema_input_type=bool | Base | None)] = Field(
+        default=None,
+        description="The `conda` command for people: `true`, or a mapping. Left out: none.",
+        examples=[True, {"packages": ["conda"], "shell": False}],
     )
     environments: Mapping[EnvironmentName, Environment] = Field(
         default={},

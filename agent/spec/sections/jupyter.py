@@ -13,7 +13,7 @@ from ..base import Between, Section, Spelled, refuse
 from ..fields import AbsolutePath, Duration, Flag, HomePath, Line, ListenAddress, Port, Whole
 from ..secrets import JupyterPassword, ServerPassword
 from ..tree import Plain
-from .conda import EnvironmentName
+from .environment import EnvironmentName
 
 
 def _base_url(text: str) -> str:
