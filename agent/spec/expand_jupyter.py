@@ -10,6 +10,7 @@ from agent.kinds.certificate import Certificate
 from agent.kinds.directory import Directory
 from agent.kinds.file import File
 from agent.kinds.health import Health
+from agent.kinds.kernelspec import LAUNCHER
 from agent.kinds.notebooks import Notebooks
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
@@ -67,6 +68,11 @@ class Server:
         return self.user.below_home(self.jupyter.root_dir)
 
     @property
+    def program(self) -> tuple[str, ...]:
+        """Python in the environment's build: what runs stays in that when the environment gets another one."""
+        return (LAUNCHER, self.prefix, f"{self.prefix}/bin/python")
+
+    @property
     def probe(self) -> Probe:
         everywhere = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
         address = everywhere.get(self.jupyter.address, self.jupyter.address)
@@ -96,7 +102,7 @@ def expand_jupyter(spec: Spec, host: Host) -> Iterator[Resource]:
         active=True,
         enabled=True,
         inputs=(*inputs, Ref("environment", environment)),
-        after=(Ref("certificate", CERTIFICATE), Ref("notebooks", server.root_dir), *account),
+        after=(Ref("certificate", CERTIFICATE), Ref("notebooks", server.root_dir), Ref("file", LAUNCHER), *account),
         when=jupyter.restart,
         idle=Idle(server.probe),
     )
@@ -142,9 +148,9 @@ def _files(
     }
     if isinstance(password, SecretRef):
         refs.add(Ref("password_hash", password.at))
-    refs.add(Ref("notebooks", server.root_dir))
+    refs |= {Ref("notebooks", server.root_dir), Ref("file", LAUNCHER)}
     check = Check(
-        argv=(f"{server.prefix}/bin/python", "-I", PREFLIGHT, server.jupyter.interface, "{directory}"),
+        argv=(*server.program, "-I", PREFLIGHT, server.jupyter.interface, "{directory}"),
         name=CONFIG.rpartition("/")[2],
         user=user,
         environment=tuple(environment(server).items()),
@@ -205,7 +211,7 @@ def render_unit(server: Server) -> Content:
         home=home,
         environment=environment(server),
         # -s: neither settings nor packages below ~/.local are the server's; kernels have theirs as ever
-        command=[f"{server.prefix}/bin/python", "-s", f"{server.prefix}/bin/jupyter-{jupyter.interface}"],
+        command=[*server.program, "-s", f"{server.prefix}/bin/jupyter-{jupyter.interface}"],
         # an address of the network, which may come late
         wait_online=jupyter.address not in ("*", "0.0.0.0", "::", *_LOOPBACK),  # noqa: S104 - compared
         low_port=jupyter.port < 1024,
@@ -222,7 +228,8 @@ def environment(server: Server) -> dict[str, str]:
     """Of the server. All kernels and terminals inherit it, so there is no secret in it."""
     jupyter = f"{server.user.directory}/.jupyter"
     return {
-        "PATH": f"{server.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
+        # the launcher puts the environment's in front
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "OPENSSL_CONF": OPENSSL,
         "JUPYTER_CONFIG_PATH": DIRECTORY,
