@@ -97,7 +97,7 @@ def _ask_password(host: Host) -> None:
 def show(report: Report, host: Host, options: argparse.Namespace) -> None:
     """What was done, on standard output."""
     if options.json:
-        print(json.dumps(_document(report), indent=1))
+        print(json.dumps(document(report), indent=1))
         return
     if report.refused:
         print("Nothing was changed.")
@@ -131,7 +131,8 @@ def show_access(report: Report, host: Host, *, tell: bool) -> None:
             print(f"Password for Jupyter: {value if tell else 'sudo agent secret show jupyter.password'}")
 
 
-def _document(report: Report) -> dict[str, object]:
+def document(report: Report) -> dict[str, object]:
+    """How an apply ended, for programs."""
     return {
         "format": machine.FORMAT,
         "exit_status": report.exit_status,

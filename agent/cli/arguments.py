@@ -17,6 +17,7 @@ EXITS = """exit status:
   3  some resources failed          75  temporary; try again
   4  unhealthy, rolled back
 """
+_PATIENCE = "how long to wait for another run (default 60)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _daemon(verbs)
     _show(verbs)
     _secret(verbs)
+    _env(verbs)
     _cert(verbs)
     _doctor(verbs)
     _try(verbs)
@@ -103,8 +105,7 @@ def _apply(verbs: Any) -> None:
     _scope(apply)
     apply.add_argument("-y", "--yes", action="store_true", help="do not ask, even where a service is interrupted")
     apply.add_argument("--diff", action="store_true", help="show the lines of files that change, with the question")
-    wait = "how long to wait for another run (default 60)"
-    apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=wait)
+    apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
     apply.add_argument("--retry", action="store_true", help="apply a spec that was rolled back once more")
 
 
@@ -142,6 +143,50 @@ def _cert(verbs: Any) -> None:
     cert = _verb(verbs, "cert", "cert", text)
     _spec(cert)
     _json(cert)
+
+
+def _env(verbs: Any) -> None:
+    text = "look at environments, lock them, update them, go back to an older build"
+    env = verbs.add_parser("env", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    actions = env.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=_Parser)
+    listed = _action(actions, "list", "show every environment: build, packages, kernels, state")
+    listed.add_argument("path", nargs="?", default=None, metavar="SPEC", help=f"the spec (default {SPEC})")
+    listed.add_argument("--names", action="store_true", help="only the names that the spec has; needs no root")
+    show = _action(actions, "show", "show everything about one environment")
+    show.add_argument("names", nargs=1, metavar="NAME")
+    lock = _action(actions, "lock", "write the exact packages of what is in force into the lock file beside the spec")
+    _names(lock)
+    lock.add_argument("--check", action="store_true", help="change nothing; exit with 2 when it says something else")
+    update = _action(actions, "update", "take the newest packages that the spec allows, and show what differs first")
+    _names(update)
+    update.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    update.add_argument("--dry-run", action="store_true", help="only show what differs")
+    back = _action(actions, "rollback", "go back to an older build, and stay there")
+    back.add_argument("names", nargs=1, metavar="NAME")
+    back.add_argument("--to", default="", metavar="BUILD", help="which one, or how it begins (default: the one before)")
+    clean = _action(actions, "clean", "take away old builds and unused packages in the cache")
+    _names(clean)
+    clean.add_argument("--keep", type=_number, metavar="N", help="old builds to keep (default: conda.keep of the spec)")
+    clean.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
+    action = _verb(actions, name, "env", text)
+    action.set_defaults(verb="env", action=name)
+    _json(action)
+    action.add_argument("--spec", default=SPEC, metavar="SPEC", help=f"the spec (default {SPEC})")
+    action.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
+    return action
+
+
+def _names(action: argparse.ArgumentParser) -> None:
+    action.add_argument("names", nargs="*", metavar="NAME", help="environments (default: all)")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number of builds, such as 1, got {text!r}")
+    return int(text)
 
 
 def _doctor(verbs: Any) -> None:

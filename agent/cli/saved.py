@@ -25,7 +25,7 @@ class Saved:
 
 def digest(found: plan.Plan) -> str:
     """What two plans have in common when they would do the same: the changes, with the states that are there and the resources wanted."""
-    plain = replace(found, changes=tuple(replace(each, interrupts="") for each in found.changes))
+    plain = replace(found, notes=(), changes=tuple(replace(each, interrupts="") for each in found.changes))
     states = [(records.digest(change.resource), repr(change.current)) for change in (*found.changes, *found.removals)]
     return hashlib.blake2b(json.dumps([machine.plan(plain), states]).encode(), digest_size=16).hexdigest()
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -226,6 +227,14 @@ def point(place: Place, build: str) -> None:
 def plain(text: str) -> str:
     """What an account wrote, in one line without anything that a terminal obeys."""
     return "".join(each if each.isprintable() else " " for each in text[:1000])
+
+
+def moment(seconds: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    """A moment that an account wrote, in UTC; empty for none and for what is no moment."""
+    try:
+        return time.strftime(form, time.gmtime(seconds)) if seconds else ""
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def digest(entry: object) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.errors import HostError
-from agent.host.builds import Asked, Place, plain
+from agent.host.builds import Asked, Place, moment, plain
 from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State, differences
 from agent.steps import Listing, Login, Step, Work
 
@@ -121,8 +120,8 @@ class Environment(Resource):
             yield f"{self.ref} is held at build {hold}, which was gone back to; agent env update {self.name} lifts that"
         manifest = host.environments.manifest(self.place)
         if manifest is not None and manifest.failed:
-            tried = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.tried))
-            yield f"{self.ref} could not be updated at {tried} and stays as it is: {plain(manifest.failed)}"
+            tried = moment(manifest.tried) or "some time"
+            yield f"{self.ref} could not be updated at {tried} (UTC) and stays as it is: {plain(manifest.failed)}"
 
     def remains(self, host: Host) -> bool:
         return host.environments.build(self.place) is None and host.files.facts(self.place.link) is not None
