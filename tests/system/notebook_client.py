@@ -1,6 +1,8 @@
 """Runs inside a throw-away host, with the server's own Python: logs in to Jupyter as a person does and executes code in a kernel.
 
     notebook_client.py URL CA PASSWORD-FILE KERNEL < code     prints what the code prints, then its error if there is one
+    notebook_client.py URL CA PASSWORD-FILE id:KERNEL-ID < code         in a kernel that runs already, and goes on
+    notebook_client.py URL CA PASSWORD-FILE --start < kernel            starts one and prints its id
     notebook_client.py URL CA PASSWORD-FILE --terminal < command
 
 The password is sent only over a connection whose certificate the CA file vouches for.
@@ -56,9 +58,9 @@ class Session:
         return True
 
     def execute(self, kernel: str, code: str) -> str:
-        """What the code prints, and its error's name and text."""
-        started = json.loads(self.open("api/kernels", json.dumps({"name": kernel}).encode()))
-        channel = self.connect(f"api/kernels/{started['id']}/channels")
+        """What the code prints, and its error's name and text: in a kernel that runs (``id:...``), or in a fresh one."""
+        identity = kernel.removeprefix("id:") if kernel.startswith("id:") else self.start(kernel)
+        channel = self.connect(f"api/kernels/{identity}/channels")
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": "execute_request",
@@ -84,8 +86,13 @@ class Session:
                 replied = True
             elif message["msg_type"] == "status":
                 idle = found["execution_state"] == "idle"
-        self.open(f"api/kernels/{started['id']}", method="DELETE")
+        if not kernel.startswith("id:"):
+            self.open(f"api/kernels/{identity}", method="DELETE")
         return printed
+
+    def start(self, kernel: str) -> str:
+        """The id of a new kernel."""
+        return str(json.loads(self.open("api/kernels", json.dumps({"name": kernel}).encode()))["id"])
 
     def terminal(self, command: str) -> str:
         """What a shell command prints in a new terminal."""
@@ -118,7 +125,10 @@ def main() -> None:
     with open(password_file) as file:
         assert session.login(file.read().rstrip("\n"))
     told = sys.stdin.read()
-    print(session.terminal(told) if kernel == "--terminal" else session.execute(kernel, told), end="")
+    if kernel == "--start":
+        print(session.start(told.strip()))
+    else:
+        print(session.terminal(told) if kernel == "--terminal" else session.execute(kernel, told), end="")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,12 @@ class Notebooks:
     python: str = "/opt/conda/envs/jupyter/bin/python"
 
     def execute(self, kernel: str, code: str) -> str:
-        """What the code prints in a fresh kernel, then its error's name and text if there is one."""
+        """What the code prints, then its error's name and text if there is one: in a fresh kernel, or in one that was started."""
         return self._client(kernel, code).strip()
+
+    def start(self, kernel: str) -> str:
+        """Starts a kernel that goes on; what is returned stands for it in `execute`."""
+        return f"id:{self._client('--start', kernel).strip()}"
 
     def value(self, kernel: str, code: str) -> Any:
         """What the code prints as JSON."""
