@@ -145,6 +145,6 @@ def test_what_a_running_kernel_uses_is_not_cleaned_away(host: Machine, notebooks
     for version in (">=0", ">=0.1", ">=0.2", ">=0.3"):
         roots.write_spec(host, SPEC.replace("toy-module]", f"toy-module {version}]") + roots.PINNED)
         host.unit_run(["agent", "apply"], timeout=300)
-        host.unit_run(["agent", "env", "clean", "--keep", "0", "--yes"])
+        host.unit_run(["agent", "env", "clean", "--keep", "0"])
 
     assert notebooks.execute(running, "import colorsys; print(colorsys.__file__)").startswith(used)

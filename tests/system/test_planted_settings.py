@@ -66,7 +66,8 @@ def assert_as_configured(host: Machine) -> None:
     assert status(host, "/api/status?token=planted") == "403"
     assert host.run("ss -Hltn 'sport = :9999'").stdout == ""
     # logs in with the password, and with no other, over the certificate of the spec
-    assert Notebooks(host).execute("analysis", "import sys; print(sys.prefix)") == "/opt/conda/envs/analysis"
+    prefix = Notebooks(host).execute("analysis", "import sys; print(sys.prefix)")
+    assert prefix == host.run("realpath /opt/conda/envs/analysis").stdout.strip()
     assert host.run("agent plan --detailed-exitcode", check=False).status == 0
 
 

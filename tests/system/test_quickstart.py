@@ -166,7 +166,8 @@ def test_each_kernel_executes_code_through_the_server_s_own_interface(host: Mach
 
     code = "import json, os, sys; print(json.dumps([sys.prefix, sys.version_info[:2], os.getuid()]))"
     uid = int(host.run("id -u notebook").stdout)
-    assert notebooks.value("analysis", code) == ["/opt/conda/envs/analysis", [3, 11], uid]
+    prefix = host.run("realpath /opt/conda/envs/analysis").stdout.strip()
+    assert notebooks.value("analysis", code) == [prefix, [3, 11], uid]
 
 
 @pytest.mark.parametrize("code", [PYMYSQL, CONNECTOR], ids=["PyMySQL", "mysql-connector-python"])
