@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import socket
 import urllib.parse
@@ -85,6 +86,7 @@ def _spec(path: str, host: Host) -> Iterator[Finding]:
     yield Finding("spec", True, f"{path}: {len(wanted.resources)} resources")
     yield from _ports(wanted, host)
     yield from _channels(wanted)
+    yield from _kernels(wanted, host)
 
 
 def _ports(wanted: Wanted, host: Host) -> Iterator[Finding]:
@@ -129,3 +131,17 @@ def _channels(wanted: Wanted) -> Iterator[Finding]:
                 )
             else:
                 yield Finding(f"channel {channel}", True, f"{parts.hostname} takes connections")
+
+
+def _kernels(wanted: Wanted, host: Host) -> Iterator[Finding]:
+    """What Jupyter lists on this host, whoever registered it."""
+    from agent.host.kernelspecs import kernelspecs
+
+    for each in kernelspecs(host, wanted.resources):
+        seen = ": ".join(filter(None, (each.path, each.display_name, each.why)))
+        yield Finding(
+            f"kernel {each.name}",
+            each.state != "dead",
+            seen,
+            f"sudo agent apply, if it is one of the spec's; else install what it runs, or: rm -r {shlex.quote(each.path)}",
+        )
