@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import HostError, TemporaryError
 from agent.host import builds
 from agent.host.builds import Asked, Manifest, Place
-from agent.steps import Listing, Login
+from agent.steps import Listing, Login, Remember
 
 if TYPE_CHECKING:
     from agent.host.looks import Looks
@@ -142,7 +142,16 @@ class Environments:
         answer = self._ask(step.worker, step.user, request, step.label, step.timeout)
         with self._lock:
             self._unmet.clear()
+        if request.get("hold") and step.worker == "conda":
+            self._still_held(Place(request["root"], request["name"]), request["hold"], answer.get("build"))
         return answer
+
+    def _still_held(self, place: Place, hold: str, build: object) -> None:
+        """The build that is held was made anew, under another name."""
+        if isinstance(build, str) and build != hold and re.fullmatch(builds.BUILD, build):
+            key = hold_key(place)
+            note = {**json.loads(self._memory.get(key) or "{}"), "build": build}
+            self._memory.perform(Remember(key, json.dumps(note)))
 
     def _ask(self, worker: str, user: str, request: Mapping[str, Any], label: str, timeout: float) -> Mapping[str, Any]:
         if worker not in _WORKERS:
@@ -215,7 +224,8 @@ def hold_key(place: Place) -> str:
 
 def _in_unit(program: list[str], user: str, request: Mapping[str, Any], timeout: float) -> list[str]:
     """The program in a transient unit of its own (systemd-run(1)), as the account, with the environments' directories to write to."""
-    writable = [f"{request['root']}/{name}" for name in ("envs", "builds", "pkgs")] if "root" in request else []
+    # one path: each would be a mount of its own, and there are no hard links between mounts
+    writable = [request["root"]] if "root" in request else []
     properties = (
         *_CONFINED,
         f"User={user}",

@@ -128,7 +128,7 @@ class Environment(Resource):
 
     def fingerprint(self, host: Host) -> str | None:
         """What a program that runs from the environment has loaded: its build, which is another one after every change."""
-        return f"{self.aim(host)} {host.environments.build(self.place) if self._right(host) else 'another'}"
+        return f"{self.ref} {host.environments.build(self.place) if self._right(host) else 'another'}"
 
     def aim(self, host: Host) -> str | None:  # noqa: ARG002  # of the spec alone: the build is not the spec's to choose
         return self.asked.digest()

@@ -78,9 +78,9 @@ async def _apply(request: Request) -> dict[str, Any]:
         if request.due:
             return await _updated(request, current, mine)
         if not _lacks(request):
-            builds.write(place.manifest(current), dataclasses.replace(mine, seen=_seen(place.build(current))))
+            builds.write(place.manifest(current), dataclasses.replace(mine, seen=keeping.seen(place.build(current))))
             return {"build": current}
-        return _into_force(request, await _make(request, again=current))
+        return _repaired(request, current, await _make(request, again=current))
     for build, manifest in finished.items():
         if manifest.serves(request.asked) and not request.due and _whole(request, build, manifest):
             say(f"going back to build {build}")
@@ -111,6 +111,9 @@ def _renamed(request: Request, current: str, mine: Manifest, made: str) -> dict[
 async def _keep_held(request: Request, finished: dict[str, Manifest]) -> dict[str, Any]:
     """The build that a person went back to is put, or made, in force again."""
     manifest = finished.get(request.hold)
+    current = request.place.in_force()
+    if manifest is None and current in finished and current.partition(".")[0] == request.hold.partition(".")[0]:
+        return {"build": current}  # made anew by a run that was killed before the agent heard of it
     if manifest is None:
         raise WorkError(
             f"build {request.hold}, which was gone back to, is not there any more",
@@ -119,7 +122,7 @@ async def _keep_held(request: Request, finished: dict[str, Manifest]) -> dict[st
     if _whole(request, request.hold, manifest):
         return _into_force(request, {"build": request.hold})
     theirs = dataclasses.replace(request, asked=manifest.asked, listing=None)
-    return _into_force(request, await _make(theirs, again=request.hold))
+    return _repaired(request, request.hold, await _make(theirs, again=request.hold))
 
 
 async def _updated(request: Request, current: str, mine: Manifest) -> dict[str, Any]:
@@ -148,9 +151,22 @@ async def _propose(request: Request) -> dict[str, Any]:
 
 
 def _flip(request: Request) -> dict[str, Any]:
-    if request.build not in request.place.finished():
+    manifest = request.place.finished().get(request.build)
+    if manifest is None:
         raise WorkError(f"there is no finished build {request.build} of {request.place.name}")
+    if manifest.seen != keeping.seen(request.place.build(request.build)) and (
+        lacks := _missing(request, request.build, manifest)
+    ):
+        raise WorkError(f"build {request.build} is not whole any more: it lacks {', '.join(lacks)}")
     return _into_force(request, {"build": request.build})
+
+
+def _repaired(request: Request, broken: str, made: dict[str, Any]) -> dict[str, Any]:
+    """Nobody shall go back to the broken one, which stays for those who run from it alone."""
+    answer = _into_force(request, made)
+    if not keeping.in_use([request.place.build(broken)]):
+        keeping.discard(request.place, broken)
+    return answer
 
 
 def _into_force(request: Request, made: dict[str, Any]) -> dict[str, Any]:
@@ -176,19 +192,13 @@ def _lacks(request: Request) -> list[str]:
 
 
 def _whole(request: Request, build: str, manifest: Manifest) -> bool:
-    return manifest.seen == _seen(request.place.build(build)) or not _missing(request, build, manifest)
+    return manifest.seen == keeping.seen(request.place.build(build)) or not _missing(request, build, manifest)
 
 
 def _missing(request: Request, build: str, manifest: Manifest) -> list[str]:
     from agent.workers.making import missing
 
     return missing(request, build, manifest)
-
-
-def _seen(prefix: str) -> str:
-    from agent.workers.making import seen
-
-    return seen(prefix)
 
 
 def _same(place: builds.Place, one: str, other: str) -> bool:

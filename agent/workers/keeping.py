@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from agent.host import builds
+from agent.host import builds, look
 from agent.host.builds import BEFORE, BUILD, Place
 from agent.workers.request import Request, locked, say
 
@@ -65,6 +65,14 @@ def in_use(prefixes: Iterable[str]) -> set[str]:
                     path = os.readlink(f"/proc/{process}/{link}")
                     found |= {prefix for prefix in wanted if path == prefix or path.startswith(f"{prefix}/")}
     return found
+
+
+def seen(prefix: str) -> str:
+    """How a build's lists of packages look now."""
+    stamps = look.stamps(f"{prefix}/conda-meta") or ()
+    python = builds.installed(name for name, *_ in stamps).get("python")
+    names = look.names(builds.site_packages(prefix, python)) if python else ()
+    return builds.seen(stamps, names or ())
 
 
 def solution(place: Place, build: str) -> dict[str, Any] | None:

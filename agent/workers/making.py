@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.host import builds, look
+from agent.host import builds
 from agent.host.builds import BEFORE, Manifest
 from agent.workers import bytecode, carry, keeping, pip, space
 from agent.workers import rattler_records as records_of
@@ -93,17 +93,17 @@ class Making:
             return await self._listed(listing)
         held = set(self._before.held)
         added = [record for record in have if self._base and record.name.normalized not in held]
-        if self._again and (found := keeping.solution(self._place, self._again)):
-            mine = [records_of.from_entry(each) for each in found.get("conda", ())]
+        if self._again and (entry := keeping.solution(self._place, self._again)):
+            mine = [records_of.from_entry(each) for each in entry.get("conda", ())]
             names = {record.name.normalized for record in mine}
             extra = [r for r in added if r.name.normalized not in names]
             records = (*mine, *(records_of.from_entry(records_of.to_entry(record)) for record in extra))
-            pins = tuple(map(str, found.get("pypi", ())))
+            pins = tuple(map(str, entry.get("pypi", ())))
             return Chosen(records, self._again, pins, frozenset(r.name.normalized for r in extra))
         say("solving")
         specs = specs_of(self._asked)
-        records, kept = await self._solved(specs, have, {record.name.normalized for record in added})
-        return Chosen(tuple(records), self._digest(records), None, frozenset(kept))
+        found, kept = await self._solved(specs, have, {record.name.normalized for record in added})
+        return Chosen(tuple(found), self._digest(found), None, frozenset(kept))
 
     async def _listed(self, listing: Mapping[str, Any]) -> Chosen:
         form, content = listing["form"], listing["content"]
@@ -168,7 +168,9 @@ class Making:
         there, _ = records_of.installed(prefix)
         now = int(time.time())
         names = {record.name.normalized for record in there}
-        manifest = Manifest(asked=self._asked, held=tuple(sorted(names - chosen.added)), seen=seen(prefix), created=time.time())
+        manifest = Manifest(
+            asked=self._asked, held=tuple(sorted(names - chosen.added)), seen=keeping.seen(prefix), created=time.time()
+        )
         entry = self._entry(build, there, chosen, pins)
         if left := missing(self._request, build, manifest, entry):
             raise WorkError(f"everything was done and still not there: {', '.join(left)}")
@@ -180,7 +182,7 @@ class Making:
         return replace(
             manifest,
             entry=builds.digest(entry),
-            seen=seen(prefix),
+            seen=keeping.seen(prefix),
             solved=solved,
             kernels=tuple(banners),
             carried=carried[:_MOST_NAMES],
@@ -295,14 +297,6 @@ def missing(request: Request, build: str, manifest: Manifest, entry: dict[str, A
         lacks += records_of.unmet(records, specs_of(asked), channels.serves)
     lacks += [f"pip:{each}" for each in pip.unmet(prefix, asked.pip)]
     return lacks + pip.replaced(prefix, [str(file) for record in records for file in record.files])
-
-
-def seen(prefix: str) -> str:
-    """How a build's lists of packages look now."""
-    stamps = look.stamps(f"{prefix}/conda-meta") or ()
-    python = builds.installed(name for name, *_ in stamps).get("python")
-    names = look.names(builds.site_packages(prefix, python)) if python else ()
-    return builds.seen(stamps, names or ())
 
 
 def _run_link_script(prefix: str, record: RepoDataRecord) -> None:

@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rattler import (
     Channel,
@@ -41,7 +41,7 @@ from rattler.exceptions import (
     SolverError,
 )
 from rattler.install.installer import InstallerReporter
-from rattler.repo_data.gateway import CacheAction
+from rattler.networking.fetch_repo_data import CacheAction
 
 from agent.workers.problems import WorkError, temporary_words, trimmed
 from agent.workers.rattler_records import as_hex, name_of, parse, unpacked_name, verify_local
@@ -242,7 +242,7 @@ def _settings(mirrors: dict[str, list[str]], logins: Sequence[Mapping[str, str]]
 
 def _credentials(logins: Sequence[Mapping[str, str]]) -> str:
     """A file for the library, 0600 in a directory of its own that goes with the process. It is read at each request."""
-    known = {}
+    known: dict[str, Any] = {}
     for login in logins:
         if login["scheme"] == "basic":
             known[login["host"]] = {"BasicHTTP": {"username": login["username"], "password": login["secret"]}}

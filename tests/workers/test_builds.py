@@ -102,6 +102,7 @@ def test_drift_is_repaired_with_the_same_versions_and_no_channel(worker: Worker)
 
     after = entry_of(worker)
     assert (after["conda"], after["build"]) == (before["conda"], f"{before['build']}.1")
+    assert worker.builds() == [worker.build], "nobody goes back to a broken one"
 
 
 def test_newer_versions_are_taken_when_they_are_due(worker: Worker) -> None:
