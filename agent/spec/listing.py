@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent import solution
 from agent.errors import Place, Problem, SpecError
 from agent.host import builds
-from agent.host.listing import LARGEST, entry
-from agent.specfiles import lock_path
+from agent.host.listing import LARGEST
 from agent.steps import Listing
 
 from .explain import Finding
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from .sections.environment import Environment
     from .spec import Spec
 
-__all__ = ["LARGEST", "Lock", "contradictions", "entry", "lock_path", "parse", "read_lock", "unused", "write_lock"]
-
 VERSION = 1
-_TEXTS = ("channels", "packages", "pip", "pypi")
+ANEW = "agent env lock writes it anew"
 _SHOWN = 3
 """How many packages a message names."""
 
@@ -63,59 +61,27 @@ def parse(document: Document) -> Lock:
     written = decode(document, text, LARGEST)
     if written is None:
         return Lock(text, {})
-    hint = "agent env lock writes it anew"
     try:
         found = json.loads(written)
     except json.JSONDecodeError as error:
-        text.wrong(text.place(error.lineno - 1, error.colno - 1), f"is not JSON: {error.msg}", hint=hint)
-        return Lock(text, {})
-    except RecursionError:
-        text.wrong(text.place(0, 0), "is not a lock file", hint=hint)
-        return Lock(text, {})
+        return _none(text, f"is not JSON: {error.msg}", error.lineno - 1, error.colno - 1)
+    except (ValueError, RecursionError):
+        return _none(text, "is not a lock file")
     if not isinstance(found, dict) or not isinstance(found.get("environments"), dict):
-        text.wrong(text.place(0, 0), "is not a lock file: it has no environments", hint=hint)
-        return Lock(text, {})
+        return _none(text, "is not a lock file: it has no environments")
     if found.get("version") != VERSION:
-        message = f"is a lock file of another version; this agent reads version {VERSION}"
-        text.wrong(text.place(0, 0), message, hint=hint)
-        return Lock(text, {})
+        return _none(text, f"is a lock file of another version; this agent reads version {VERSION}")
     lock = Lock(text, found["environments"])
     for name, each in lock.entries.items():
-        if wrong := _wrong(each):
-            text.wrong(lock.place(name), f"has an entry for {name!a} that is not one: {wrong}", hint=hint)
+        wrong = solution.fault(each) or ("" if re.fullmatch(builds.BUILD, each["build"]) else "no build is called so")
+        if wrong:
+            text.wrong(lock.place(name), f"has an entry for {name!a} that is none: {wrong}", hint=ANEW)
     return lock
 
 
-def _wrong(found: Any) -> str:
-    """What an entry lacks; empty if nothing."""
-    if not isinstance(found, dict):
-        return "it must be a mapping"
-    for name in _TEXTS:
-        if not isinstance(found.get(name), list) or not all(isinstance(each, str) for each in found[name]):
-            return f"'{name}' must be a list of texts"
-    if not isinstance(found.get("activation"), str) or _variables(found) is None:
-        return "'activation' must be text, and 'variables' a mapping of texts"
-    if not re.fullmatch(builds.BUILD, str(found.get("build"))):
-        return "'build' must be the name of a build"
-    packages = found.get("conda")
-    if not isinstance(packages, list) or not all(_is_package(each) for each in packages):
-        return "'conda' must be a list of packages, each with its name, version, build, url and hash"
-    return ""
-
-
-def _is_package(found: Any) -> bool:
-    texts = ("name", "version", "build", "url", "fn")
-    if not isinstance(found, dict) or not all(isinstance(found.get(each), str) for each in texts):
-        return False
-    return isinstance(found.get("sha256") or found.get("md5"), str) and not re.search(r"://[^/\s]*@", found["url"])
-
-
-def _variables(found: Mapping[str, Any]) -> dict[str, str] | None:
-    try:
-        variables = dict(found.get("variables") or {})
-    except (TypeError, ValueError):
-        return None
-    return variables if all(isinstance(each, str) for pair in variables.items() for each in pair) else None
+def _none(text: Text, message: str, line: int = 0, column: int = 0) -> Lock:
+    text.wrong(text.place(line, column), message, hint=ANEW)
+    return Lock(text, {})
 
 
 def contradictions(spec: Spec, lock: Lock, exact: Mapping[str, Listing]) -> Iterator[Finding]:
@@ -141,7 +107,7 @@ def _changes(spec: Spec, section: Environment, found: Mapping[str, Any]) -> Iter
             new, gone = [each for each in now if each not in before], [each for each in before if each not in now]
             parts = [f"{_some(new)} {_is(new)} new" if new else "", f"{_some(gone)} {_is(gone)} gone" if gone else ""]
             yield f"{what} ({', '.join(filter(None, parts)) or 'in another order'})"
-    before_set, now_set = _variables(found) or {}, dict(section.variables)
+    before_set, now_set = dict(found["variables"]), dict(section.variables)
     if different := sorted({name for name, _ in before_set.items() ^ now_set.items()}):
         yield f"variables ({_some(different)})"
     if (section.activation or "") != found["activation"]:
@@ -183,18 +149,7 @@ def read_lock(path: str) -> dict[str, Mapping[str, Any]]:
     return dict(lock.entries)
 
 
-def write_lock(path: str, entries: Mapping[str, Mapping[str, Any] | None]) -> bool:
-    """Puts these entries into a lock file beside those that are there; None takes one out. Returns whether anything changed.
-
-    The same entries give the same bytes on every host. Raises SpecError for a file that is damaged, HostError.
-    """
-    from agent.host import durable
-
-    kept = {**read_lock(path), **entries}
-    return durable.replace(path, text_of({name: each for name, each in kept.items() if each is not None}), mode=0o644)
-
-
 def text_of(entries: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A lock file's bytes."""
+    """A lock file of these entries; the same ones give the same bytes on every host."""
     document = {"version": VERSION, "environments": dict(sorted(entries.items()))}
     return f"{json.dumps(document, indent=1)}\n".encode()

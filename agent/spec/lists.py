@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic_core import PydanticCustomError
@@ -135,7 +135,7 @@ class _Written:
         if EXPLICIT.search(written):
             self.form = "explicit"
             self._included.texts[text.name] = text
-            return self._listed("packages", *addresses(text, self._included.findings, self._included.notes))
+            return self._exact(addresses(text, self._included.findings, self._included.notes))
         locked_form = LOCKED.search(written) is not None
         text = read(self._document, LARGE) if locked_form else read(self._document)
         if text.problems or text.tree is None:
@@ -145,7 +145,7 @@ class _Written:
             self.form = "rattler"
             found = locked(text.tree, name, self._included.findings)
             self.environment = found.environment
-            return {**self._listed("packages", *found.conda), **(self._listed("pip", *found.pip) if found.pip else {})}
+            return self._exact(found.conda, found.pip)
         return dict(self._environment_yml(text.tree))
 
     def _refused(self, text: Text) -> Mapping[str, Entry]:
@@ -153,9 +153,13 @@ class _Written:
         self._included.problems += text.problems or [Problem(text.place(0, 0), "", "is empty")]
         return {}
 
-    def _listed(self, key: str, *members: Node) -> dict[str, Entry]:
-        place = members[0].place if members else Place(self._document.name, 1, 1)
-        return {key: Entry(place, Series(place, list(members)))}
+    def _exact(self, conda: Iterable[Node], pip: Sequence[Node] = ()) -> Mapping[str, Entry]:
+        packages, before = list(conda), len(self._included.findings)
+        start = Place(self._document.name, 1, 1)
+        if not packages and not before:
+            self._say(start, "lists no packages")
+        members = {"packages": packages, **({"pip": list(pip)} if pip else {})}
+        return {key: Entry(start, Series(start, nodes)) for key, nodes in members.items()}
 
     def _say(self, place: Place, message: str, hint: str = "") -> None:
         self._included.findings.append(Finding((), message, hint, place=place))

@@ -21,9 +21,9 @@ class Case:
     said: tuple[str, ...]
 
 
-def cases() -> Iterator[Case]:
-    """All of them, in the order of the files."""
-    for path in sorted(Path(__file__).parent.glob("*.txt")):
+def cases(folder: str = ".") -> Iterator[Case]:
+    """All of them, in the order of the files. In ``lists`` are files that specs name, named ``given``."""
+    for path in sorted((Path(__file__).parent / folder).glob("*.txt")):
         for part in re.split(r"^=== ", path.read_text(), flags=re.MULTILINE)[1:]:
             name, _, rest = part.partition("\n")
             lines = rest.splitlines(keepends=True)
