@@ -122,7 +122,7 @@ DRIFTS = {
         update("file:/etc/systemd/system/ticker.service", "unit:ticker.service"),
         seen="systemctl is-enabled ticker.service; systemctl is-active ticker.service",
     ),
-    "kernelspec deleted": Drift(f"rm -r {KERNEL}", create("kernelspec:analysis"), seen=f"test -x {KERNEL}/launch.sh"),
+    "kernelspec deleted": Drift(f"rm -r {KERNEL}", create("kernelspec:analysis"), seen=f"test -e {KERNEL}/kernel.json"),
     "kernelspec edited": Drift(
         f"sed -i s/3.11/3.12/ {KERNEL}/kernel.json", update("kernelspec:analysis"), seen=f"grep 'Python 3.11' {KERNEL}/kernel.json"
     ),
