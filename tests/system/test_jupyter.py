@@ -34,7 +34,7 @@ from agent.host.machine import Host
 from agent.records import to_record
 from agent.spec.spec import Spec
 asked = json.load(sys.stdin)
-resources = [each for each in expand(Spec.model_validate(asked), Host()) if each.kind not in ("environment", "kernelspec")]
+resources = [each for each in expand(Spec.model_validate(asked), Host(), {}) if each.kind not in ("environment", "kernelspec")]
 json.dump({"apply": [to_record(each) for each in resources], "remove": [], "die": ""}, sys.stdout)
 """
 AS_NOTEBOOK = {"conda": {"environments": {"older": {"packages": ["notebook <7"], "server": True}}}}

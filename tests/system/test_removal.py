@@ -232,7 +232,7 @@ def test_without_the_jupyter_section_the_server_goes_and_the_notebooks_stay(host
     assert host.run("pgrep -u notebook -f jupyter || true") == ""
     assert host.run("systemctl list-units --all --no-legend jupyter.service") == ""
     assert host.run("ls /etc/agent/tls") == ""
-    assert host.run("ls -A /etc/agent/jupyter") == "share\n", "kernels are the environments' affair"
+    assert host.run("ls -A /etc/agent/jupyter") == "in-environment\nshare\n", "kernels are the environments' affair"
     assert host.run("cat /home/notebook/notebooks/mine.ipynb") == "{}\n"
     after = host.invocations()
     assert [name for name in after if after[name] != before[name]] == ["jupyter.service"]
