@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from agent.cli.console import paint, say
 from agent.errors import AgentError, UsageError
 from agent.host.machine import Host
-from agent.specfiles import drop_ins
-from agent.wanted import Wanted, documents, want
+from agent.specfiles import drop_ins, lock_path
+from agent.wanted import Wanted, want
 
 if TYPE_CHECKING:
     from agent.sandbox import Machine
@@ -37,7 +37,7 @@ def attempt(options: argparse.Namespace) -> int:
     sweep()
     root = agent_root(options.suite, tell=say)
     with (
-        Machine(root, network=True, prepare=lambda top: _put_spec(top, path)) as machine,
+        Machine(root, network=True, prepare=lambda top: _put_spec(top, path, wanted.documents)) as machine,
         _mirrors(options.mirror, machine),
     ):
         say(f"Booted {machine.name}; applying {options.spec}")
@@ -52,14 +52,24 @@ def attempt(options: argparse.Namespace) -> int:
     return 0
 
 
-def _put_spec(top: Path, path: str) -> None:
-    """The spec and its drop-ins, where the agent in the host looks for them."""
-    for name, content in documents(path, Host(), trusted_only=False):
-        inside = SPEC if name == path else f"{drop_ins(SPEC)}/{os.path.basename(name)}"
-        target = top / inside.lstrip("/")
+def _put_spec(top: Path, path: str, documents: tuple[tuple[str, bytes], ...]) -> None:
+    """The spec and what stands beside it, where the agent in the host looks for them."""
+    for name, content in documents:
+        target = top / _inside(name, path).lstrip("/")
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         target.write_bytes(content)
         target.chmod(0o600)
+
+
+def _inside(name: str, path: str) -> str:
+    """Where a file of the spec at ``path`` is in the host. What the spec names by an absolute path is there, too."""
+    for own, there in ((path, SPEC), (lock_path(path), lock_path(SPEC))):
+        if name == own:
+            return there
+    if os.path.dirname(name) == drop_ins(path):
+        return f"{drop_ins(SPEC)}/{os.path.basename(name)}"
+    relative = os.path.relpath(name, os.path.dirname(path))
+    return name if relative.startswith("../") else os.path.join(os.path.dirname(SPEC), relative)
 
 
 @contextlib.contextmanager

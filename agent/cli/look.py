@@ -37,7 +37,7 @@ def validate(options: argparse.Namespace) -> int:
         for note in wanted.warnings:
             print(f"note: {format_problem(note)}")
         count = len(wanted.documents) - 1
-        beside = f" with {count} drop-in{'s' if count != 1 else ''}" if count else ""
+        beside = f" with {count} further file{'s' if count != 1 else ''}" if count else ""
         print(f"{options.spec}{beside} is valid: {len(wanted.resources)} resources.")
     return Exit.OK
 

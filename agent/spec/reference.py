@@ -32,7 +32,24 @@ reports everything that is wrong at once, with the place, and changes nothing. E
 * for anything else the later file wins. `null` sets an optional field back to its default.
 
 A spec, or a directory above it, that someone other than root can write is refused by `agent apply`, and so is a symbolic
-link or anything over 256 KiB.
+link or anything over 256 KiB. The same goes for what stands beside it and may be larger: the files that environments name, and
+the lock file.
+
+## Environments from files, and locked ones
+
+`file: environment.yml` takes an environment's packages from a file. A relative path begins in the directory of
+`/etc/agent/spec.yaml`. What it is can be told from what is in it:
+
+| written | meaning |
+|---|---|
+| a mapping with `dependencies` | conda's environment.yml: `channels`, `dependencies` with a `pip:` list, and `variables`; its name does not matter |
+| a list that begins with `@EXPLICIT` | exactly these packages, by address, as `conda list --explicit --sha256` writes it |
+| `version`, `environments` and `packages` | a lock file of rattler or pixi: exactly its packages of the environment of this name, or `default` |
+
+`agent env lock` writes `/etc/agent/spec.lock` beside `/etc/agent/spec.yaml`: every package of every environment with its hash.
+An environment that is in it is made of exactly these packages, without any choice, and is the same on every host. When its
+packages, channels, variables or activation change in the spec, nothing is applied until `agent env update NAME` has written
+its entry anew.
 
 ## Writing it
 

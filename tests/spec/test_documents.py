@@ -30,7 +30,10 @@ def test_there_are_examples() -> None:
 def test_an_example_is_a_good_spec(path: Path) -> None:
     files = [path.parent / DROP_INS[path.name], path] if path.name in DROP_INS else [path]
 
-    examined = examine([Document(file.name, file.read_bytes()) for file in files])
+    def find(name: str) -> Document | None:
+        return Document(name, (path.parent / name).read_bytes())
+
+    examined = examine([Document(file.name, file.read_bytes()) for file in files], find)
 
     assert examined.problems == ()
 

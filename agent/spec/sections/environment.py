@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ..base import Section, Spelled, refuse
 from ..fields import Duration, Flag, Line, plain_path
@@ -153,6 +153,9 @@ VariableName = Annotated[
     ),
     AfterValidator(_variable),
 ]
+VariableValue = Annotated[
+    str, AfterValidator(_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
 EnvironmentName = Annotated[
     str,
     Spelled(
@@ -242,7 +245,7 @@ class Environment(Section):
         description="Channels for this environment alone, first one first. Left out: those of `file`, else conda.channels.",
         examples=[["conda-forge"]],
     )
-    variables: Mapping[VariableName, Annotated[str, AfterValidator(_value)]] = Field(
+    variables: Mapping[VariableName, VariableValue] = Field(
         default={},
         description=(
             "Variables that are set when it is activated, in its kernels and in terminals. Everybody on the host can read them: no secrets."
