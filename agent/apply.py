@@ -69,6 +69,7 @@ class Apply:
         self._begun, self._started = time.monotonic(), time.time()
         self._pass: Pass | None = None
         self._stopped = False
+        self._locate: Callable[[Ref, tuple[str, ...]], str] = lambda _ref, _about: ""
 
     def stop(self) -> None:
         self._stopped = True
@@ -93,6 +94,7 @@ class Apply:
             except (SpecError, PlanError) as error:
                 self._write_bad_spec(error)
                 raise
+            self._locate = wanted.locate
             return self._apply(wanted, dict(self.host.looks.answers))
 
     def _apply(self, wanted: Wanted, asked: dict[Question, Answer]) -> Report:
@@ -131,7 +133,7 @@ class Apply:
         return plan.restricted(resources, self.request.targets) if self.request.targets else resources
 
     def _pass_over(self, desired: Mapping[Ref, Resource]) -> tuple[Outcome, ...]:
-        self._pass = Pass(desired, self.host, self.ledger)
+        self._pass = Pass(desired, self.host, self.ledger, locate=self._locate)
         if self._stopped:
             self._pass.stopping.set()
         return self._pass.run()

@@ -40,6 +40,8 @@ class Proposal:
     """Whether its entry in the lock file would be another one."""
     held: bool = False
     """Whether an older build is held, which an update lifts."""
+    reused: bool = False
+    """Whether the build was there before: then it stays, whatever the person says."""
     interrupts: tuple[str, ...] = ()
     """Services that would be restarted, and what that would interrupt."""
     failure: HostError | None = None
@@ -109,7 +111,7 @@ class Update:
                     self._take(taken)
             finally:
                 for made in proposals:
-                    if made.build and (made.same or made not in taken):
+                    if made.build and not made.reused and (made.same or made not in taken):
                         self._discard(made)
         if not taken:
             return Updated(tuple(proposals))
@@ -150,6 +152,7 @@ class Update:
             same,
             relocks=old is not None and (not same or before is None or old != before.entry),
             held=self.host.memory.get(hold_key(place)) is not None,
+            reused=answer.get("reused") is True,
             interrupts=() if same else busy,
         )
 

@@ -26,6 +26,20 @@ class Wanted:
     documents: tuple[tuple[str, bytes], ...]
     resources: Mapping[Ref, Resource]
     warnings: tuple[Problem, ...] = ()
+    examined: Examined | None = None
+
+    def locate(self, ref: Ref, about: tuple[str, ...]) -> str:
+        """Where the spec asks for what an error about this resource is about, in words; nothing where that cannot be told."""
+        environments = self.spec.environments()
+        if self.examined is None or ref.kind != "environment" or ref.name not in environments:
+            return ""
+        packages = environments[ref.name].packages
+        found = []
+        for text in about:
+            at = ("packages", packages.index(text)) if text in packages else ()
+            if place := self.examined.place(("conda", "environments", ref.name, *at)):
+                found.append(f"{place} ({text})")
+        return f"asked for at {', '.join(found)}" if found else ""
 
     @property
     def digest(self) -> str:
@@ -101,7 +115,7 @@ def want(path: str, host: Host, *, trusted_only: bool = True, lock: bool = True)
         resources = by_ref(expand(examined.spec, host, examined.listings))
     except SpecError as error:
         raise SpecError(tuple(_placed(problem, examined) for problem in error.problems)) from None
-    return Wanted(examined.spec, (*files, *sorted(named.items())), resources, (*examined.notes, *shown))
+    return Wanted(examined.spec, (*files, *sorted(named.items())), resources, (*examined.notes, *shown), examined)
 
 
 def _placed(problem: Problem, examined: Examined) -> Problem:

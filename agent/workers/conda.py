@@ -144,9 +144,15 @@ async def _updated(request: Request, current: str, mine: Manifest) -> dict[str, 
 
 async def _propose(request: Request) -> dict[str, Any]:
     place, current = request.place, request.place.in_force()
+    there = place.finished()
     made = await _make(request, newest=request.due)
+    for build, manifest in there.items():
+        if _same(place, build, made["build"]) and manifest.serves(request.asked) and _whole(request, build, manifest):
+            keeping.discard(place, made["build"])
+            made = {**made, "build": build, "reused": True}
+            break
     entry, before = keeping.solution(place, made["build"]), keeping.solution(place, current or "")
-    same = current is not None and _same(place, current, made["build"])
+    same = made["build"] == current or (current is not None and _same(place, current, made["build"]))
     return {**made, "entry": entry, "before": before, "same": same}
 
 

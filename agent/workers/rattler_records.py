@@ -109,7 +109,7 @@ def from_entry(entry: Mapping[str, Any]) -> RepoDataRecord:
             json.dump(entry, file)
             file.flush()
             record = RepoDataRecord(
-                PackageRecord.from_index_json(file.name), entry["fn"], entry["url"], entry.get("channel") or ""
+                PackageRecord.from_index_json(Path(file.name)), entry["fn"], entry["url"], entry.get("channel") or ""
             )
         for name in ("sha256", "md5"):
             if entry.get(name):
