@@ -65,7 +65,7 @@ class Trials:
         )
         assert list((self.top / "tmp").iterdir()) == [], "nothing is left of a trial"
         assert done.stdout, done.stderr
-        return dict(json.loads(done.stdout))
+        return dict(json.loads(done.stdout.splitlines()[-1]))
 
     def copy(self, name: str) -> Path:
         """An environment of one's own, to be spoiled at will."""
@@ -221,4 +221,4 @@ def test_root_never_starts_a_kernel() -> None:
         check=False,
     )
 
-    assert "never started by root" in json.loads(done.stdout)["error"]["message"]
+    assert "never started by root" in json.loads(done.stdout.splitlines()[-1])["error"]["message"]
