@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent import evidence, status
 from agent.errors import Exit
 from agent.host import look
-from agent.specfiles import drop_ins, is_drop_in
+from agent.specfiles import drop_ins, is_drop_in, lock_path
 from agent.watch import Watch
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class Daemon:
             return child.returncode
 
     def _places(self) -> list[Question]:
-        return [("file", self._spec), ("names", drop_ins(self._spec))]
+        return [("file", self._spec), ("file", lock_path(self._spec)), ("names", drop_ins(self._spec))]
 
     def _spec_files(self) -> tuple[Answer, ...] | None:
         """What the spec's files are now; None when there is no spec. What cannot be read counts as empty: the pass will say why."""
@@ -277,7 +277,8 @@ class Daemon:
             return None
         names = [name for name in _answer(("names", directory)) or () if is_drop_in(name)]
         return tuple(
-            (path, _answer(("file", path))) for path in (self._spec, *(f"{directory}/{name}" for name in names))
+            (path, _answer(("file", path)))
+            for path in (self._spec, lock_path(self._spec), *(f"{directory}/{name}" for name in names))
         )
 
     def _tell(self, text: str) -> None:

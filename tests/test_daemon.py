@@ -256,6 +256,16 @@ def test_a_drop_in_that_comes_and_changes_is_followed_and_what_editors_leave_is_
         wait_for(lambda: loop.passes == 3, "the pass for the changed drop-in")
 
 
+def test_a_lock_file_that_is_written_anew_is_followed_even_if_the_spec_was_bad(loop: Loop) -> None:
+    loop.script("", Exit.BAD_SPEC)
+    with running(loop):
+        wait_for(lambda: loop.passes == 1, "the first pass")
+
+        (loop.directory / "spec.lock").write_text("{}")
+
+        wait_for(lambda: loop.passes == 2, "the pass for the lock file")
+
+
 def test_a_bad_spec_is_not_tried_again_until_it_is_saved_again(loop: Loop) -> None:
     loop.script("", Exit.BAD_SPEC)
     with running(loop):

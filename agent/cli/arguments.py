@@ -175,7 +175,8 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     action.set_defaults(verb="env", action=name)
     _json(action)
     action.add_argument("--spec", default=SPEC, metavar="SPEC", help=f"the spec (default {SPEC})")
-    action.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
+    if name not in ("list", "show"):
+        action.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
     return action
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from agent.cli import apply as applying
 from agent.cli.console import Lines, paint, say
 from agent.environments import Cleaned, Locked, Order, RolledBack
 from agent.errors import AgentError, Exit
+from agent.host.kernelspecs import kernelspecs
 from agent.host.machine import Host
 from agent.ledger import Ledger
 from agent.report import environments as report
@@ -70,15 +72,21 @@ def _list(options: argparse.Namespace, host: Host) -> int:
     every = inventory.environments(wanted.resources)
     views = [inventory.view(every[name], wanted.resources, host, ledger) for name in sorted(every)]
     foreign = list(inventory.foreign(wanted.resources, host))
+    kernels = kernelspecs(host, wanted.resources)
     if options.json:
-        strangers = [report.stranger(each) for each in foreign]
-        _print({"format": report.FORMAT, "environments": [report.view(each) for each in views], "foreign": strangers})
+        record = {
+            "format": report.FORMAT,
+            "environments": [report.view(each) for each in views],
+            "foreign": [dataclasses.asdict(each) for each in foreign],
+            "kernelspecs": [dataclasses.asdict(each) for each in kernels],
+        }
+        _print(record)
         return Exit.OK
     if views:
         print("\n".join(report.table(views, paint)))
     elif not options.quiet:
         print("The spec has no environments.")
-    for line in report.strangers(foreign):
+    for line in (*report.strangers(foreign), *report.kernels(kernels, paint)):
         print(line)
     return Exit.OK
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agent.host import builds
+from agent.host.kernelspecs import Registered
 from agent.inventory import Build, Detail, Foreign, View
 from agent.report.text import Paint, no_paint
 from agent.solution import PackageChange, Solution
@@ -82,6 +83,14 @@ def strangers(found: Iterable[Foreign]) -> Iterator[str]:
             yield f"{each.path} is not of agent's making and stays as it is"
 
 
+def kernels(found: Iterable[Registered], paint: Paint = no_paint) -> Iterator[str]:
+    """Kernels that are not the spec's, and those that cannot start."""
+    for each in found:
+        if each.state != "declared":
+            state = paint(each.state, "31") if each.state == "dead" else each.state
+            yield f"kernel {each.display_name or each.name} at {each.path}: {state}: {each.why}"
+
+
 def view(found: View) -> dict[str, Any]:
     """One environment, for programs."""
     failed = found.failed
@@ -98,11 +107,6 @@ def view(found: View) -> dict[str, Any]:
         "solved": _exact(found.solved),
         "failed": {"why": failed.why, "tried": _exact(failed.tried), "again": _exact(failed.again)} if failed else None,
     }
-
-
-def stranger(found: Foreign) -> dict[str, Any]:
-    """Something that is not in the spec, for programs."""
-    return dataclasses.asdict(found)
 
 
 # ---- show

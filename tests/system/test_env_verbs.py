@@ -1,0 +1,101 @@
+"""`agent env` on a real host: looked at, locked, updated, gone back, cleaned."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.sandbox.installed import agent_root
+from tests.channel.publish import publish
+from tests.channel.toys import later_toys
+from tests.system.conda_site import PREFIX, Site, own_copy, served
+from tests.system.conftest import Boot
+
+LOCK = "/etc/agent/spec.lock"
+
+
+@pytest.fixture
+def site(boot: Boot, tmp_path: Path) -> Iterator[Site]:
+    with served(boot(agent_root()), own_copy((), tmp_path / "channel")) as site:
+        yield site
+
+
+def test_environments_by_name(site: Site) -> None:
+    run = site.machine.run
+    site.declare("toy-app")
+    (listed,) = site.agent("env list")["environments"]
+    assert (listed["state"], listed["build"]) == ("not made", None)
+    assert "was never made" in run(["agent", "env", "lock"], check=False).stderr
+    site.apply()
+    first = site.build().rpartition("/")[2]
+    (listed,) = site.agent("env list")["environments"]
+    assert (listed["state"], listed["build"], listed["packages"]) == ("ok", first, {"conda": 2, "pip": 0})
+
+    # locked, it is as wanted without another pass, and newer packages are not for it
+    site.agent("env lock")
+    assert run(f"stat -c '%U %a' {LOCK}").stdout == "root 644\n"
+    site.assert_as_wanted()
+    site.agent("env lock", "--check")
+    publish(site.mirror.directory, later_toys())
+    site.apply()
+    assert site.build().rpartition("/")[2] == first
+
+    # shown, refused by leaving the question out, taken
+    shown = run(["agent", "env", "update", "--dry-run"]).stdout
+    assert "~ toy-app 2.0 -> 2.1" in shown
+    assert len(site.builds()) == 1, "the proposal is gone"
+    updated = site.agent("env update", "analysis")
+    assert updated["in_force"]
+    assert {each["name"] for each in updated["environments"][0]["changes"]} == {"toy-app", "toy-lib"}
+    second = site.build().rpartition("/")[2]
+    assert json.loads(run(f"cat {LOCK}").stdout)["environments"]["analysis"]["build"] == second
+    site.assert_as_wanted()
+    assert site.agent("env update")["environments"][0]["changes"] == []
+
+    # back at once, and it stays
+    begun = time.monotonic()
+    back = site.agent("env rollback", "analysis")
+    whole = time.monotonic() - begun
+    assert site.build().rpartition("/")[2] == first == back["build"]
+    assert back["seconds"] < 1, f"{whole:.2f} s in all"
+    site.apply()
+    assert site.build().rpartition("/")[2] == first
+    assert f"held at build {first}" in run("agent status").stdout
+    assert f"held at build {first}" in run("agent plan").stdout
+    assert site.agent("env list")["environments"][0]["state"] == "held"
+
+    # forward, and nothing is held
+    site.agent("env rollback", "analysis", "--to", second[:6])
+    assert site.agent("env list")["environments"][0]["state"] == "ok"
+    assert "held" not in run("agent status").stdout
+
+    # the old build goes; one that a program works in does not
+    run(
+        f"systemd-run --quiet --uid=nb --unit=busy --working-directory={PREFIX}/../../builds/analysis/{first} sleep 600"
+    )
+    assert site.agent("env clean", "--keep", "0")["builds"] == {"analysis": []}
+    run("systemctl stop busy")
+    foreseen = site.agent("env clean", "--keep", "0", "--dry-run")
+    assert len(site.builds()) == 2
+    cleaned = site.agent("env clean", "--keep", "0")
+    assert cleaned["builds"] == {"analysis": [first]} == foreseen["builds"]
+    assert cleaned["packages"] == foreseen["packages"]
+    assert foreseen["bytes"] == cleaned["bytes"] > 0
+    assert len(site.builds()) == 1
+    assert run(f"{PREFIX}/bin/toy-app").stdout.startswith("toy-app 2.1")
+
+
+def test_what_is_added_by_hand_and_what_is_foreign_is_told(site: Site) -> None:
+    run = site.machine.run
+    site.declare("toy-app")
+    site.apply()
+    run("runuser -u nb -- mkdir -p /opt/conda/envs/mine/conda-meta")
+    record = f"{PREFIX}/conda-meta/toy-many-1.0-0.json"
+    run(f"runuser -u nb -- sh -c \"echo '{{}}' >{record}\"")
+
+    assert [each["name"] for each in site.agent("env list")["foreign"]] == ["mine"]
+    assert site.agent("env show", "analysis")["added"] == ["toy-many 1.0"]
