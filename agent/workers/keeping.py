@@ -118,12 +118,12 @@ def clean(request: Request) -> dict[str, Any]:
             discard(place, build)
     with locked(f"{place.cache}/.in-use"):
         packages = _unused(place, set(doomed))
-        freed += sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
+        cached = sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
         for name in packages if not request.dry_run else ():
             say(f"removing {name}")
             _erase(f"{place.cache}/pkgs/{name}")
             _erase(f"{place.cache}/pkgs/{name}.lock")
-    return {"builds": doomed, "packages": packages, "bytes": freed}
+    return {"builds": doomed, "packages": packages, "bytes": freed + cached, "cache_bytes": cached}
 
 
 def remove(place: Place) -> dict[str, Any]:
