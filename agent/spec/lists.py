@@ -80,7 +80,7 @@ def _include(included: Included, name: str, section: Table, path: str, find: Fin
         return
     if document is None:
         hint = "" if path.startswith("/") else "a relative path begins in the spec's directory"
-        included.findings.append(Finding((*keys, "file"), "names a file that is not there", hint))
+        included.findings.append(Finding((*keys, "file"), "must be the path of a file that is there", hint))
         return
     written = _Written(included, document)
     found = written.entries(name)

@@ -175,7 +175,7 @@ def test_a_password_in_a_file_is_refused_and_not_repeated(content: str) -> None:
 
 def test_a_file_that_is_not_there() -> None:
     assert said(YAML, SPEC.replace("given", "other.yml")) == [
-        "s.yaml:4:13: conda.environments.a.file: names a file that is not there [a relative path begins in the spec's directory]"
+        "s.yaml:4:13: conda.environments.a.file: must be the path of a file that is there [a relative path begins in the spec's directory]"
     ]
 
 
