@@ -3,6 +3,7 @@
     notebook_client.py URL CA PASSWORD-FILE KERNEL < code     prints what the code prints, then its error if there is one
     notebook_client.py URL CA PASSWORD-FILE id:KERNEL-ID < code         in a kernel that runs already, and goes on
     notebook_client.py URL CA PASSWORD-FILE --start < kernel            starts one and prints its id
+    notebook_client.py URL CA PASSWORD-FILE --stop < id:KERNEL-ID       ends it
     notebook_client.py URL CA PASSWORD-FILE --terminal < command
 
 The password is sent only over a connection whose certificate the CA file vouches for.
@@ -87,12 +88,15 @@ class Session:
             elif message["msg_type"] == "status":
                 idle = found["execution_state"] == "idle"
         if not kernel.startswith("id:"):
-            self.open(f"api/kernels/{identity}", method="DELETE")
+            self.stop(identity)
         return printed
 
     def start(self, kernel: str) -> str:
         """The id of a new kernel."""
         return str(json.loads(self.open("api/kernels", json.dumps({"name": kernel}).encode()))["id"])
+
+    def stop(self, identity: str) -> None:
+        self.open(f"api/kernels/{identity}", method="DELETE")
 
     def terminal(self, command: str) -> str:
         """What a shell command prints in a new terminal."""
@@ -127,6 +131,8 @@ def main() -> None:
     told = sys.stdin.read()
     if kernel == "--start":
         print(session.start(told.strip()))
+    elif kernel == "--stop":
+        session.stop(told.strip().removeprefix("id:"))
     else:
         print(session.terminal(told) if kernel == "--terminal" else session.execute(kernel, told), end="")
 

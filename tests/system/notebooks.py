@@ -31,6 +31,10 @@ class Notebooks:
         """Starts a kernel that goes on; what is returned stands for it in `execute`."""
         return f"id:{self._client('--start', kernel).strip()}"
 
+    def stop(self, running: str) -> None:
+        """Ends a kernel that was started."""
+        self._client("--stop", running)
+
     def value(self, kernel: str, code: str) -> Any:
         """What the code prints as JSON."""
         printed = self.execute(kernel, code)

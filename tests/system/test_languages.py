@@ -139,12 +139,21 @@ def test_an_update_reaches_new_kernels_and_none_that_run(host: Machine, notebook
     assert notebooks.execute(running, "print(6 * 7)") == "42"
 
 
-def test_what_a_running_kernel_uses_is_not_cleaned_away(host: Machine, notebooks: Notebooks) -> None:
+def test_what_a_running_kernel_uses_is_cleaned_away_only_when_it_has_ended(host: Machine, notebooks: Notebooks) -> None:
     running = notebooks.start("current")
     used = notebooks.execute(running, "import sys; print(sys.prefix)")
-    for version in (">=0", ">=0.1", ">=0.2", ">=0.3"):
-        roots.write_spec(host, SPEC.replace("toy-module]", f"toy-module {version}]") + roots.PINNED)
+    for version in ("1.0", "1.1", "2.0"):
+        roots.write_spec(host, SPEC.replace("toy-module]", f"toy-module, toy-lib {version}]") + roots.PINNED)
         host.unit_run(["agent", "apply"], timeout=300)
         host.unit_run(["agent", "env", "clean", "--keep", "0"])
 
+    assert builds(host, "current") == {used, build(host, "current")}
     assert notebooks.execute(running, "import colorsys; print(colorsys.__file__)").startswith(used)
+
+    notebooks.stop(running)
+    host.unit_run(["agent", "env", "clean", "--keep", "0"])
+    assert builds(host, "current") == {build(host, "current")}
+
+
+def builds(host: Machine, name: str) -> set[str]:
+    return set(host.run(f"find /opt/conda/builds/{name} -mindepth 1 -maxdepth 1 -type d").stdout.split())
