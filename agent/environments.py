@@ -171,7 +171,7 @@ def rollback(order: Order, host: Host, *, to: str = "") -> RolledBack:
             raise AgentError(f"{environment.ref} was never made", hint="sudo agent apply")
         kept = inventory.finished(place, host)
         build = _target(environment, current, list(kept), to)
-        wanted_now = next((name for name, each in kept.items() if each.asked == environment.asked), None)
+        wanted_now = next((name for name, each in kept.items() if each.serves(environment.asked)), None)
         with remembered(host, environment, None if build == wanted_now else build):
             flip(host, environment, build)
         seconds = time.monotonic() - begun

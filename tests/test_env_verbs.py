@@ -138,8 +138,11 @@ def test_a_second_rollback_goes_one_further_and_then_there_is_none(bench: Bench)
         environments.rollback(bench.order("analysis"), bench.host)
 
 
-def test_going_forward_to_what_the_spec_asks_for_holds_nothing(bench: Bench) -> None:
+@pytest.mark.parametrize("locked", [False, True])
+def test_going_forward_to_what_the_spec_asks_for_holds_nothing(bench: Bench, locked: bool) -> None:
     bench.two_builds()
+    if locked:
+        environments.lock(bench.order(), bench.host)
     environments.rollback(bench.order("analysis"), bench.host)
 
     found = environments.rollback(bench.order("analysis"), bench.host, to="bbb")

@@ -12,7 +12,7 @@ import pytest
 from agent.sandbox.installed import agent_root
 from tests.channel.publish import publish
 from tests.channel.toys import later_toys
-from tests.system.conda_site import PREFIX, Site, own_copy, served
+from tests.system.conda_site import BUILDS, PREFIX, Site, own_copy, served
 from tests.system.conftest import Boot
 
 LOCK = "/etc/agent/spec.lock"
@@ -74,9 +74,7 @@ def test_environments_by_name(site: Site) -> None:
     assert "held" not in run("agent status").stdout
 
     # the old build goes; one that a program works in does not
-    run(
-        f"systemd-run --quiet --uid=nb --unit=busy --working-directory={PREFIX}/../../builds/analysis/{first} sleep 600"
-    )
+    run(f"systemd-run --quiet --unit=busy -p User=nb -p WorkingDirectory={BUILDS}/{first} sleep 600")
     assert site.agent("env clean", "--keep", "0")["builds"] == {"analysis": []}
     run("systemctl stop busy")
     foreseen = site.agent("env clean", "--keep", "0", "--dry-run")
