@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent import evidence, status
 from agent.errors import Exit
 from agent.host import look
-from agent.specfiles import drop_ins, is_drop_in, lock_path
+from agent.specfiles import drop_ins, is_drop_in, lock_path, named
 from agent.watch import Watch
 
 if TYPE_CHECKING:
@@ -268,18 +268,21 @@ class Daemon:
             return child.returncode
 
     def _places(self) -> list[Question]:
-        return [("file", self._spec), ("file", lock_path(self._spec)), ("names", drop_ins(self._spec))]
+        return [*(("file", path) for path in self._files()), ("names", drop_ins(self._spec))]
 
     def _spec_files(self) -> tuple[Answer, ...] | None:
         """What the spec's files are now; None when there is no spec. What cannot be read counts as empty: the pass will say why."""
-        directory = drop_ins(self._spec)
         if not os.path.lexists(self._spec):
             return None
+        return tuple((path, _answer(("file", path))) for path in self._files())
+
+    def _files(self) -> list[str]:
+        """The spec, its lock file and its drop-ins, and what these name."""
+        directory = drop_ins(self._spec)
         names = [name for name in _answer(("names", directory)) or () if is_drop_in(name)]
-        return tuple(
-            (path, _answer(("file", path)))
-            for path in (self._spec, lock_path(self._spec), *(f"{directory}/{name}" for name in names))
-        )
+        written = [self._spec, *(f"{directory}/{name}" for name in names)]
+        others = {path for each in written for path in named(self._spec, _content(each))}
+        return [*written, lock_path(self._spec), *sorted(others)]
 
     def _tell(self, text: str) -> None:
         """Says in `systemctl status` what the daemon is at."""
@@ -293,6 +296,16 @@ def _answer(question: Question) -> Answer:
         return look.answer_all([question])[0]
     except OSError:
         return None
+
+
+def _content(path: str) -> bytes:
+    """Nothing of what is no file, or none that can be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return b""
 
 
 def summary(document: dict[str, Any], exit_status: int) -> str:

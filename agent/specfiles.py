@@ -1,6 +1,11 @@
-"""Which files make up a spec. Imports nothing, for the daemon's sake."""
+"""Which files make up a spec. Imports next to nothing, for the daemon's sake."""
 
 from __future__ import annotations
+
+import os
+import re
+
+_FILE = re.compile(rb"""\bfile["']?[ \t]*:[ \t]*["']?([^\s"',{}\[\]#]+)""")
 
 
 def drop_ins(path: str) -> str:
@@ -11,6 +16,13 @@ def drop_ins(path: str) -> str:
 def lock_path(path: str) -> str:
     """The lock file of a spec: ``/etc/agent/spec.lock`` for ``/etc/agent/spec.yaml``."""
     return f"{_stem(path)}.lock"
+
+
+def named(path: str, content: bytes) -> set[str]:
+    """Files that a spec at ``path`` may name, those of environments and of secrets, found without understanding it."""
+    return {
+        os.path.join(os.path.dirname(path), os.fsdecode(each).removeprefix("./")) for each in _FILE.findall(content)
+    }
 
 
 def _stem(path: str) -> str:

@@ -30,14 +30,14 @@ class Wanted:
 
     def locate(self, ref: Ref, about: tuple[str, ...]) -> str:
         """Where the spec asks for what an error about this resource is about, in words; nothing where that cannot be told."""
-        environments = self.spec.environments()
+        environments = self.spec.every_environment()
         if self.examined is None or ref.kind != "environment" or ref.name not in environments:
             return ""
         packages = environments[ref.name].packages
         found = []
         for text in about:
             at = ("packages", packages.index(text)) if text in packages else ()
-            if place := self.examined.place(("conda", "environments", ref.name, *at)):
+            if place := self.examined.place((*self.spec.keys_of(ref.name), *at)):
                 found.append(f"{place} ({text})")
         return f"asked for at {', '.join(found)}" if found else ""
 

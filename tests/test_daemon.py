@@ -266,6 +266,17 @@ def test_a_lock_file_that_is_written_anew_is_followed_even_if_the_spec_was_bad(l
         wait_for(lambda: loop.passes == 2, "the pass for the lock file")
 
 
+def test_a_file_that_the_spec_names_is_followed_even_if_it_was_missing(loop: Loop) -> None:
+    (loop.directory / "spec.yaml").write_text("conda: {environments: {a: {file: ./a.yml}}}")
+    loop.script("", Exit.BAD_SPEC)
+    with running(loop):
+        wait_for(lambda: loop.passes == 1, "the first pass")
+
+        (loop.directory / "a.yml").write_text("dependencies: []")
+
+        wait_for(lambda: loop.passes == 2, "the pass for the file")
+
+
 def test_a_bad_spec_is_not_tried_again_until_it_is_saved_again(loop: Loop) -> None:
     loop.script("", Exit.BAD_SPEC)
     with running(loop):

@@ -121,3 +121,19 @@ def test_a_named_file_that_is_a_link_is_not_followed(spec: Path) -> None:
         wanted(spec)
 
     assert [problem.message for problem in caught.value.problems] == ["must be the path of a file that is there"]
+
+
+def test_what_cannot_be_had_is_found_where_it_was_written(spec: Path) -> None:
+    found = wanted(spec)
+
+    assert found.locate(Ref("environment", "a"), ("pip",)) == f"asked for at {spec}:3:35 (pip)"
+    assert found.locate(Ref("environment", "b"), ("numpy",)) == f"asked for at {spec.parent}/b.yml:1:16 (numpy)"
+    assert found.locate(Ref("file", "/etc/motd"), ("numpy",)) == ""
+
+
+def test_what_the_agent_itself_asks_for_is_found_at_the_section_that_it_is_for(spec: Path) -> None:
+    spec.write_text("jupyter: {}\nconda: {base: true}\n")
+    found = wanted(spec)
+
+    assert found.locate(Ref("environment", "jupyter"), ("ipykernel",)) == f"asked for at {spec}:1:10 (ipykernel)"
+    assert found.locate(Ref("environment", "base"), ("conda",)) == f"asked for at {spec}:2:15 (conda)"
