@@ -169,11 +169,19 @@ def test_a_program_is_run_only_where_there_is_something_to_read(site: Site, stat
     assert done.stderr.count("/usr/bin/python3 -E -s -S") == programs
 
 
-@pytest.mark.parametrize("link", ["gone", "../relative"])
-def test_an_environment_that_is_not_there_is_named(site: Site, link: str) -> None:
-    argv = [str(site.launcher), link if link.startswith(".") else str(site.envs / link), "/bin/true"]
+def test_the_build_comes_first_on_the_path_and_once(site: Site) -> None:
+    build, link = site.build("one"), site.envs / "one"
 
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=site.envs)
+    _, seen = site.sees(PATH=f"{build}/bin:{link}/bin:/usr/bin:{link}/bin:{link}/binary:/bin")
 
-    assert done.returncode == 127
-    assert done.stderr == f"in-environment: there is no environment at {argv[1]}\n"
+    assert seen["PATH"] == f"{build}/bin:/usr/bin:{link}/binary:/bin"
+
+
+def test_an_environment_that_is_not_there_or_not_a_whole_path_is_named(site: Site) -> None:
+    for link in (f"{site.envs}/gone", "one"):
+        argv = [str(site.launcher), link, "/bin/true"]
+
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=site.envs)
+
+        assert done.returncode == 127
+        assert done.stderr == f"in-environment: there is no environment at {link}\n"

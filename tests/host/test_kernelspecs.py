@@ -196,3 +196,14 @@ def test_a_home_that_is_a_link_of_the_account_s_is_not_entered(site: Site) -> No
     os.chown(site.home.parent, 65534, 65534)
 
     assert site.found() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another account")
+def test_a_directory_of_another_account_s_is_not_entered(site: Site) -> None:
+    site.register(site.home, "mine", "/bin/sh")
+    assert site.only().name == "mine"
+
+    site.uid = 65533
+    os.chown(site.home, 65534, 65534)
+
+    assert site.found() == []
