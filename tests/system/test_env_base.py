@@ -1,4 +1,4 @@
-"""The `conda` command for people: the notebook account has it at its terminal, root never runs anything of it, and an installer runs only if it is the right one."""
+"""The `conda` command for people: the notebook account has it at its terminal, root runs nothing of it, an installer runs only if it is the right one."""
 
 from __future__ import annotations
 
