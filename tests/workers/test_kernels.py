@@ -172,10 +172,12 @@ def test_what_activation_breaks_is_found_before_people_do(trials: Trials) -> Non
 
 
 def test_a_kernel_that_never_answers_is_given_up_and_killed_with_its_children(trials: Trials) -> None:
-    error = trials.refused(trials.top / "new", ("/bin/sh", "-c", "echo waiting; sleep 98765 & wait"), seconds=1)
+    child = f"sleep 9876{os.getpid()}"
+
+    error = trials.refused(trials.top / "new", ("/bin/sh", "-c", f"echo waiting; {child} & wait"), seconds=1)
 
     assert error["message"] == "kernel analysis did not answer within 1 s; its last words: waiting"
-    assert subprocess.run(["pgrep", "-f", "sleep 98765"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    assert subprocess.run(["pgrep", "-f", child], check=False, stdout=subprocess.DEVNULL).returncode == 1
 
 
 def test_a_kernel_is_tried_as_it_is_registered(trials: Trials) -> None:
