@@ -107,6 +107,8 @@ class Making:
 
     async def _listed(self, listing: Mapping[str, Any]) -> Chosen:
         form, content = listing["form"], listing["content"]
+        if content is None:
+            raise WorkError(listing["why"], hint="apply again")
         if form == "agent":
             records = tuple(records_of.from_entry(each) for each in content["conda"])
             return Chosen(records, str(content["build"]), tuple(map(str, content["pypi"])))
@@ -114,9 +116,9 @@ class Making:
             found, pins = records_of.from_lock_file(content, listing["entry"])
             return Chosen(tuple(found), self._digest(found), tuple(pins))
         addresses = {}
-        for line in content.splitlines():
+        for line in map(str.strip, content.splitlines()):
             if line.startswith(("http://", "https://", "file://")):
-                address, _, digest = line.strip().partition("#")
+                address, _, digest = line.partition("#")
                 addresses[address] = digest.removeprefix("sha256:")
         found = await self._channels.listed(addresses)
         return Chosen(tuple(found), self._digest(found), ())
