@@ -196,9 +196,7 @@ class Environments:
                 raise HostError(f"there is no secret at {value.secret}", hint="make it, or correct the spec")
             return {"host": value.host, "scheme": value.scheme, "username": value.username, "secret": secret}
         if isinstance(value, Listing):
-            from agent.host.listing import entry
-
-            return {"form": value.form, "entry": value.entry, "digest": value.digest, "content": entry(value)}
+            return _listed(value)
         return value
 
     def _stamps(self, prefix: str) -> tuple[tuple[str, int, int], ...] | None:
@@ -215,6 +213,18 @@ class Environments:
         if python and re.fullmatch(r"[0-9]+\.[0-9]+[0-9a-z.]*", python):
             names = self._looks.ask("names", builds.site_packages(prefix, python)) or ()
         return builds.seen(stamps, names)
+
+
+def _listed(listing: Listing) -> dict[str, object]:
+    """With the list's content. Without it, and with ``why``, where the list is another by now: a build that was made of it may still be there, to
+    which a generation goes back."""
+    from agent.host.listing import entry
+
+    said: dict[str, object] = {"form": listing.form, "entry": listing.entry, "digest": listing.digest}
+    try:
+        return {**said, "content": entry(listing)}
+    except HostError as error:
+        return {**said, "content": None, "why": str(error)}
 
 
 def hold_key(place: Place) -> str:

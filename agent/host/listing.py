@@ -30,7 +30,7 @@ def entry(listing: Listing) -> Any:
     except (ValueError, RecursionError, KeyError, TypeError):
         found = None
     if found is None or builds.digest(found) != listing.digest:
-        raise HostError(f"{listing.path} was changed after the spec was read", hint="apply again")
+        raise HostError(f"{listing.path} was changed after the spec was read")
     return found
 
 

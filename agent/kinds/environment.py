@@ -113,6 +113,8 @@ class Environment(Resource):
     def request(self, verb: str, **more: object) -> tuple[tuple[str, object], ...]:
         """What the worker is told; see agent.workers.conda."""
         mine = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "after"}
+        if verb in ("check", "remove"):  # neither fetches anything, and what these name may be gone
+            mine |= {"listing": None, "logins": ()}
         return tuple({**mine, "verb": verb, "asked": dataclasses.asdict(self.asked), **more}.items())
 
     def notes(self, host: Host) -> Iterator[str]:

@@ -15,7 +15,7 @@ ADDRESS = re.compile(
     r"(?:https?://|file:///|/)\S+/(?P<subdir>[a-z0-9-]+)/"
     r"(?P<name>[a-z0-9_][a-z0-9._-]*)-(?P<version>[A-Za-z0-9._!+]+)-(?P<build>[A-Za-z0-9._+]+)\.(?:conda|tar\.bz2)"
 )
-HASH = re.compile(r"(?:(?:md5:)?[0-9a-f]{32}|(?:sha256:)?[0-9a-f]{64})")
+HASH = re.compile(r"[0-9a-f]{32}|(?:sha256:)?[0-9a-f]{64}")
 LOGIN = re.compile(r"://[^/\s]*@|/t/[^/\s]+/")
 _SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le", "riscv64": "linux-riscv64"}
 

@@ -226,6 +226,16 @@ def test_newer_versions_are_due_by_the_schedule_and_a_day_after_a_failure(prefix
     assert change(environment(prefix), Host()) is None, "without a schedule nothing is ever due"
 
 
+def test_what_was_needed_to_make_it_is_not_needed_to_take_it_away(prefix: Path) -> None:
+    login = Login("conda.example.org", "bearer", SecretRef("file", "/gone"))
+    listed = environment(prefix, listing=Listing("/gone", "0" * 32, "explicit"), logins=(login,))
+
+    for verb in ("check", "remove"):
+        asked = dict(listed.request(verb))
+        assert (asked["listing"], asked["logins"]) == (None, ())
+    assert dict(listed.request("apply"))["logins"] == (login,)
+
+
 def test_a_lock_is_met_by_a_build_of_the_same_packages(prefix: Path) -> None:
     note(prefix, entry="e1")
 
@@ -362,7 +372,7 @@ def test_a_password_reaches_the_worker_by_its_standard_input_alone(prefix: Path)
 
     host.environments.work(work(prefix, logins=(login,)))
 
-    assert host.workers.requests[0][1]["logins"][0]["secret"] == "s3cret"  # noqa: S105
+    assert host.workers.requests[0][1]["logins"][0]["secret"] == "s3cret"
     assert "s3cret" not in " ".join(host.workers.argv)
     with pytest.raises(HostError, match="no secret at file:elsewhere"):
         host.environments.work(work(prefix, logins=(replace(login, secret=SecretRef("file", "elsewhere")),)))

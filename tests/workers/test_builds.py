@@ -189,6 +189,16 @@ def test_a_lock_of_what_is_in_force_changes_nothing(worker: Worker) -> None:
     assert result == {"build": entry["build"]}
 
 
+def test_a_list_that_is_gone_is_not_needed_where_a_build_was_made_of_it(worker: Worker) -> None:
+    worker.apply("toy-lib 1.0")
+    entry = entry_of(worker)
+    worker.apply("toy-lib 2.0")
+    gone = {**listing(entry), "content": None, "why": "spec.lock was changed after the spec was read"}
+
+    assert worker.apply("toy-lib 1.0", lock=builds.digest(entry), listing=gone)["build"] == entry["build"]
+    assert worker.refused("toy-lib 1.0", lock="0", listing=gone)["message"] == gone["why"]
+
+
 def test_an_explicit_list_is_followed(worker: Worker) -> None:
     worker.apply("toy-lib 1.0")
     record = entry_of(worker)["conda"][0]  # type: ignore[index]
