@@ -57,16 +57,21 @@ def alone(order: Order, host: Host, verb: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Locked:
-    """One environment's entry in the lock file. ``changes`` are those of the entry that was there; ``news`` says whether it is not as it was."""
+    """One environment's entry in the lock file. ``changes`` are those of the entry that was there, if ``known`` says that there was one; ``news`` says
+    whether it is not as it was."""
 
     name: str
     made_of: Solution
     changes: tuple[PackageChange, ...]
+    known: bool
     news: bool
 
 
-def lock(order: Order, host: Host, *, check: bool = False) -> tuple[Locked, ...]:
+def lock(order: Order, host: Host, *, check: bool = False) -> tuple[tuple[Locked, ...], tuple[str, ...]]:
     """Writes what is in force into the lock file beside the spec; with ``check`` only says what it would write.
+
+    Gives the entries, and the names of environments that no lock file describes: those that a schedule updates, that an installer makes, or
+    whose packages another list gives.
 
     All of them or none. Without names, entries of other environments go. Raises AgentError for an environment that is not as the spec wants it.
     """
@@ -83,7 +88,7 @@ def lock(order: Order, host: Host, *, check: bool = False) -> tuple[Locked, ...]
         entries = {**kept, **{each.name: each.made_of.entry for each in found}}
         if not check and entries != before:
             write_lock(path, entries)
-    return found
+    return found, () if order.names else tuple(sorted(every.keys() - chosen.keys()))
 
 
 def _readable(path: str, order: Order) -> Mapping[str, Any]:
@@ -103,7 +108,7 @@ def write_lock(path: str, entries: Mapping[str, Any]) -> None:
 
 def _entry(name: str, before: Any, made_of: Solution) -> Locked:
     old = solution.of(before) if before is not None and not solution.fault(before) else None
-    return Locked(name, made_of, solution.changes(old, made_of), before != made_of.entry)
+    return Locked(name, made_of, solution.changes(old, made_of), old is not None, before != made_of.entry)
 
 
 def _in_force(environment: Environment, host: Host) -> Solution:

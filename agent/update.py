@@ -88,6 +88,8 @@ class Update:
         self.order, self.host = order, host
         self._lock_path = lock_path(order.spec)
         self._entries: Mapping[str, Any] = {}
+        self._fits = True
+        """Whether the spec and the lock file agreed before."""
 
     def run(self, approve: Callable[[Sequence[Proposal]], bool]) -> Updated:
         """Makes the builds, puts those in force that ``approve`` agrees to (all or none), and takes the others away.
@@ -122,6 +124,7 @@ class Update:
         try:
             want(self.order.spec, self.host)
         except SpecError as error:
+            self._fits = False
             left = tuple(each for each in error.problems if not _is_about(each, chosen))
             if left:
                 raise SpecError(left) from None
@@ -184,13 +187,21 @@ class Update:
             return Updated(proposals, taken=True, report=report)
         why = "; ".join(f"{each.ref}: {each.message}" for each in sick)
         with alone(self.order, self.host, "env update"):
-            if listing.read_lock(self._lock_path) != self._entries:
-                write_lock(self._lock_path, self._entries)
-            for each in back:
-                if (build := str(each.before.entry["build"]) if each.before else "") != each.build:
-                    flip(self.host, each.environment, build)
+            self._go_back(back)
         report = look_after(self.order, self.host, wanted, [each.environment for each in back], "env update")
         return Updated(proposals, taken=True, report=report, went_back=why)
+
+    def _go_back(self, taken: Sequence[Proposal]) -> None:
+        """To the lock file of before, too; where that was not one for the spec, the builds are held instead."""
+        if self._fits and listing.read_lock(self._lock_path) != self._entries:
+            write_lock(self._lock_path, self._entries)
+        wanted = want(self.order.spec, self.host)
+        self.host.begin(wanted.resources)
+        now = inventory.environments(wanted.resources)
+        for each in taken:
+            environment, build = now[each.name], str(each.before.entry["build"]) if each.before else ""
+            with remembered(self.host, environment, None if self._fits else build):
+                flip(self.host, environment, build)
 
 
 def _is_about(problem: Problem, chosen: Mapping[str, Environment]) -> bool:

@@ -17,7 +17,7 @@ from agent import environments, inventory, update
 from agent.apply import Report, Request
 from agent.cli import arguments, env
 from agent.environments import Order
-from agent.errors import AgentError, Exit, HostError, UsageError
+from agent.errors import AgentError, Exit, HostError, Problem, SpecError, UsageError
 from agent.host import builds
 from agent.host.builds import Asked
 from agent.host.environments import hold_key
@@ -51,6 +51,10 @@ class Bench:
             channels=ASKED.channels,
             packages=ASKED.packages,
         )
+        self.problem: Problem | None = None
+        """What is wrong with the spec beside the environment."""
+        self.contradiction = False
+        """Whether a lock file that is not one for the spec counts as wrong."""
         self.passes: list[Request] = []
         self.report = Report(Exit.OK)
         for module in (environments, update):
@@ -60,6 +64,10 @@ class Bench:
 
     def _want(self, _path: str, _host: Host, *, lock: bool = True, trusted_only: bool = True) -> Wanted:
         entry = listing.read_lock(str(self.lock)).get("analysis") if lock else None
+        if lock and self.problem:
+            raise SpecError((self.problem,))
+        if lock and self.contradiction and entry and entry["packages"] != list(self.environment.packages):
+            raise SpecError((Problem(None, "conda.environments.analysis", "has changed"),))
         exact = Listing(str(self.lock), builds.digest(entry), "agent", "analysis") if entry else None
         spec: Any = None
         environment = self._with(listing=exact)
@@ -204,7 +212,7 @@ def test_an_environment_that_the_spec_does_not_have_is_not_looked_for(bench: Ben
 def test_lock_writes_what_is_in_force(bench: Bench) -> None:
     entry = bench.make(NOW, TWO_ONE)
 
-    (found,) = environments.lock(bench.order(), bench.host)
+    ((found,), _) = environments.lock(bench.order(), bench.host)
 
     assert listing.read_lock(str(bench.lock)) == {"analysis": entry}
     assert (found.name, found.news) == ("analysis", True)
@@ -216,7 +224,7 @@ def test_locked_again_it_is_the_same_file(bench: Bench) -> None:
     environments.lock(bench.order(), bench.host)
     before = bench.lock.stat()
 
-    (found,) = environments.lock(bench.order(), bench.host)
+    ((found,), _) = environments.lock(bench.order(), bench.host)
 
     assert not found.news
     assert bench.lock.stat() == before
@@ -310,7 +318,7 @@ def test_what_a_schedule_updates_is_locked_only_after_a_decision(bench: Bench) -
 
     with pytest.raises(AgentError, match="updated by a schedule"):
         environments.lock(bench.order("analysis"), bench.host)
-    assert environments.lock(bench.order(), bench.host) == ()
+    assert environments.lock(bench.order(), bench.host) == ((), ("analysis",))
 
 
 # ---- update
@@ -417,6 +425,53 @@ def test_where_a_service_does_not_work_with_it_the_build_before_comes_back(bench
     assert found.went_back == "probe:jupyter: does not answer"
     assert bench.place.in_force() == NOW
     assert listing.read_lock(str(bench.lock)) == {"analysis": before}
+
+
+def test_what_did_not_work_for_a_spec_that_was_new_is_gone_back_from_and_held(bench: Bench) -> None:
+    bench.make(NOW, TWO_ONE)
+    environments.lock(bench.order(), bench.host)
+    bench.environment = bench._with(packages=("numpy >=2.2",))
+    bench.contradiction = True
+    bench.worker.newest = [TWO_TWO]
+    sick = Outcome(Ref("probe", "jupyter"), Result.FAILED, message="does not answer", unhealthy=True)
+    bench.report = Report(Exit.FAILED, (sick,))
+
+    found = update.Update(bench.order(), bench.host).run(yes)
+
+    assert found.exit_status == Exit.ROLLED_BACK
+    assert bench.place.in_force() == NOW
+    assert listing.read_lock(str(bench.lock))["analysis"]["build"] == "f" * 12, "the spec stays valid"
+    assert bench.view().state == "held"
+
+
+def test_what_else_is_wrong_with_the_spec_is_said_before_anything_is_built(bench: Bench) -> None:
+    bench.make(NOW, TWO_ONE)
+    bench.problem = Problem(None, "conda.environments.other", "has changed since spec.lock was written")
+
+    with pytest.raises(SpecError) as error:
+        update.Update(bench.order("analysis"), bench.host).run(yes)
+
+    assert error.value.problems == (bench.problem,)
+    assert bench.worker.asked == []
+
+
+@pytest.mark.parametrize(("answer", "build"), [("y", "f" * 12), ("", NOW), ("no", NOW)])
+def test_a_person_at_a_terminal_is_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, build: str
+) -> None:
+    bench.make(NOW, TWO_ONE)
+    bench.worker.newest = [TWO_TWO]
+    monkeypatch.setattr("sys.stdin", argparse.Namespace(isatty=lambda: True))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda: answer)
+
+    assert bench.run("update") == Exit.OK
+
+    shown = capsys.readouterr().out
+    assert "~ numpy 2.1 -> 2.2" in shown
+    assert "Put this in force? [y/N]" in shown
+    assert ("Nothing was changed." in shown) == (build == NOW)
+    assert bench.place.in_force() == build
 
 
 def test_an_update_that_fails_changes_nothing_and_says_why(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,18 +6,22 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agent import environments, inventory
+from agent.apply import Report
 from agent.cli import apply as applying
 from agent.cli.console import Lines, paint, say
 from agent.environments import Cleaned, Locked, Order, RolledBack
 from agent.errors import AgentError, Exit
-from agent.host.kernelspecs import kernelspecs
+from agent.host.kernelspecs import Registered, kernelspecs
 from agent.host.machine import Host
+from agent.kinds.environment import Environment
 from agent.ledger import Ledger
 from agent.report import environments as report
+from agent.resource import Result
 from agent.specfiles import lock_path
 from agent.update import Proposal, Update, Updated
 from agent.wanted import Wanted, want
@@ -86,9 +90,15 @@ def _list(options: argparse.Namespace, host: Host) -> int:
         print("\n".join(report.table(views, paint)))
     elif not options.quiet:
         print("The spec has no environments.")
-    for line in (*report.strangers(foreign), *report.kernels(kernels, paint)):
+    for line in (*report.strangers(foreign), *report.kernels(_strange(kernels, every), paint)):
         print(line)
     return Exit.OK
+
+
+def _strange(found: Sequence[Registered], every: Mapping[str, Environment]) -> list[Registered]:
+    """Kernels that people should know of: not those which packages bring along inside of their environments."""
+    inside = tuple(f"{each.place.builds}/" for each in every.values())
+    return [each for each in found if each.state == "dead" or not each.path.startswith(inside)]
 
 
 def _show(options: argparse.Namespace, host: Host) -> int:
@@ -107,17 +117,20 @@ def _show(options: argparse.Namespace, host: Host) -> int:
 
 
 def _lock(options: argparse.Namespace, host: Host) -> int:
-    found = environments.lock(_order(options), host, check=options.check)
+    found, left = environments.lock(_order(options), host, check=options.check)
     news = [each for each in found if each.news]
     path = lock_path(options.spec)
     if options.json:
         entries = [_locked(each) for each in found]
-        _print({"format": report.FORMAT, "lock": path, "written": bool(news) and not options.check, "entries": entries})
+        written = bool(news) and not options.check
+        _print({"format": report.FORMAT, "lock": path, "written": written, "entries": entries, "left": list(left)})
     elif not options.quiet or (options.check and news):
         for each in news:
             print(f"environment:{each.name}: {_contents(each)}")
-            for line in report.difference(each.changes, paint):
+            for line in report.difference(each.changes if each.known else (), paint):
                 print(f"  {line}")
+        for name in left:
+            print(f"environment:{name}: not locked: its spec has a schedule, an installer or a list of its own")
         if not news:
             print(f"{path} says what is in force.")
         else:
@@ -136,6 +149,7 @@ def _locked(found: Locked) -> dict[str, object]:
 
 
 def _update(options: argparse.Namespace, host: Host) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the build that waits for the answer is taken away
     updated = Update(_order(options), host).run(_approve(options))
     if options.json:
         _print(_updated(updated))
@@ -144,13 +158,23 @@ def _update(options: argparse.Namespace, host: Host) -> int:
     if not shown and (not options.quiet or updated.exit_status):
         print("\n".join(_proposed(updated.proposals)))
     if updated.report is not None:
-        applying.show(updated.report, host, options)
+        _told(updated.report, host, options)
     elif not options.dry_run and shown:
         print("Nothing was changed.")
     if updated.went_back:
         print(paint(f"Rolled back: {updated.went_back}", "31"))
         print("  hint: the builds before are in force again; agent env update tries once more")
+    elif updated.taken and not options.quiet:
+        for each in updated.proposals:
+            if not (each.same or each.failure):
+                print(f"environment:{each.name} is at build {each.build} now.")
     return updated.exit_status
+
+
+def _told(found: Report, host: Host, options: argparse.Namespace) -> None:
+    """What the pass did, where it had anything to do."""
+    if found.exit_status or any(each.result is not Result.UNCHANGED for each in found.outcomes):
+        applying.show(found, host, options)
 
 
 def _approve(options: argparse.Namespace) -> Callable[[Sequence[Proposal]], bool]:
@@ -226,7 +250,7 @@ def _rollback(options: argparse.Namespace, host: Host) -> int:
         else:
             print("That is the build which the spec asks for; none is held any longer.")
     if found.report is not None:
-        applying.show(found.report, host, options)
+        _told(found.report, host, options)
     return status
 
 
