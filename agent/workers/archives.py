@@ -146,8 +146,10 @@ def _metadata(path: str) -> str:
     """PKG-INFO of a source archive, which has one directory at its top."""
     if path.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
-            name = next(each for each in archive.namelist() if re.fullmatch(r"[^/]+/PKG-INFO", each))
-            return archive.read(name).decode(errors="replace")
+            for name in archive.namelist():
+                if re.fullmatch(r"[^/]+/PKG-INFO", name):
+                    return archive.read(name).decode(errors="replace")
+        raise ValueError("it has no PKG-INFO")
     with tarfile.open(path) as source:
         for member in source:
             if re.fullmatch(r"(?:\./)?[^/]+/PKG-INFO", member.name) and (file := source.extractfile(member)):

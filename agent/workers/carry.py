@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.host import builds
-from agent.workers.pip import canonical
+from agent.workers.archives import canonical
 
 LARGEST_TEXT = 1 << 20
 """Bytes; a longer file is looked at no further than its first line."""

@@ -63,7 +63,11 @@ def meets(name, wanted):
         return False
 unmet, stay = [], dict(asked["keep"])
 for line in asked["requirements"]:
-    wanted = Requirement(re.split(" --hash=", line)[0])
+    try:
+        wanted = Requirement(re.split(" --hash=", line)[0])
+    except ValueError as error:
+        print(json.dumps({"wrong": line, "why": str(error).splitlines()[0]}))
+        sys.exit()
     if wanted.marker and not wanted.marker.evaluate():
         continue
     name = canonicalize_name(wanted.name)
@@ -153,7 +157,12 @@ def probe(
     except subprocess.TimeoutExpired as error:
         raise WorkError(f"the environment's Python did not end in {CHECK_SECONDS} s", temporary=True) from error
     try:
-        return State(**json.loads(done.stdout))
+        answer = json.loads(done.stdout)
+        if "wrong" in answer:
+            raise WorkError(
+                f"pip requirement {answer['wrong']!r}: {answer['why']}", kind="spec", about=(answer["wrong"],)
+            )
+        return State(**answer)
     except (ValueError, TypeError) as error:
         words = (done.stderr.strip().splitlines() or ["no words"])[-1]
         lacks = "No module named" in words and "pip" in words
