@@ -19,6 +19,7 @@ from agent.host.builds import BUILD, plain
 from agent.host.environments import hold_key
 from agent.solution import PackageChange, Solution
 from agent.spec import listing
+from agent.spec.tree import dotted
 from agent.specfiles import lock_path
 from agent.wanted import Wanted, want
 
@@ -102,7 +103,7 @@ class Update:
             chosen = chosen_by_agent(
                 inventory.named(inventory.environments(wanted.resources), self.order.names), self.order
             )
-            self._refuse_others(chosen)
+            self._refuse_others(wanted, chosen)
             self._entries = listing.read_lock(self._lock_path)
             proposals: list[Proposal] = []
             taken: list[Proposal] = []
@@ -119,13 +120,13 @@ class Update:
             return Updated(tuple(proposals))
         return self._settle(wanted, tuple(proposals), taken)
 
-    def _refuse_others(self, chosen: Mapping[str, Environment]) -> None:
+    def _refuse_others(self, wanted: Wanted, chosen: Mapping[str, Environment]) -> None:
         """Whatever else is wrong with the spec would keep the pass from being made that must follow."""
         try:
             want(self.order.spec, self.host)
         except SpecError as error:
             self._fits = False
-            left = tuple(each for each in error.problems if not _is_about(each, chosen))
+            left = tuple(each for each in error.problems if not _is_about(each, wanted, chosen))
             if left:
                 raise SpecError(left) from None
 
@@ -204,8 +205,8 @@ class Update:
                 flip(self.host, environment, build)
 
 
-def _is_about(problem: Problem, chosen: Mapping[str, Environment]) -> bool:
+def _is_about(problem: Problem, wanted: Wanted, chosen: Mapping[str, Environment]) -> bool:
     return any(
         problem.field == field or problem.field.startswith(f"{field}.")
-        for field in (f"conda.environments.{name}" for name in chosen)
+        for field in (dotted(wanted.spec.keys_of(name)) for name in chosen)
     )

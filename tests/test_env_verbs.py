@@ -26,6 +26,7 @@ from agent.kinds.environment import Environment
 from agent.ledger import Ledger
 from agent.resource import Outcome, Ref, Result
 from agent.spec import listing
+from agent.spec.spec import Spec
 from agent.steps import Listing
 from agent.wanted import Wanted
 from tests import made
@@ -69,9 +70,8 @@ class Bench:
         if lock and self.contradiction and entry and entry["packages"] != list(self.environment.packages):
             raise SpecError((Problem(None, "conda.environments.analysis", "has changed"),))
         exact = Listing(str(self.lock), builds.digest(entry), "agent", "analysis") if entry else None
-        spec: Any = None
         environment = self._with(listing=exact)
-        return Wanted(spec, (), {environment.ref: environment})
+        return Wanted(Spec(), (), {environment.ref: environment})
 
     def _with(self, **fields: Any) -> Environment:
         return dataclasses.replace(self.environment, **fields)

@@ -109,9 +109,10 @@ class Spec(Section):
 
     def keys_of(self, environment: str) -> Keys:
         """Where the spec describes it."""
-        if self.conda and environment in self.conda.environments:
-            return ("conda", "environments", environment)
-        return ("conda", "base") if environment == BASE else ("jupyter",)
+        declared = self.conda.environments if self.conda else {}
+        if environment == BASE:
+            return ("conda", "base")
+        return ("jupyter",) if self.jupyter and environment not in declared else ("conda", "environments", environment)
 
     def kernels(self) -> Iterator[ShownKernel]:
         """The kernels that the declared environments offer, with everything decided."""
