@@ -88,8 +88,9 @@ def locked(tree: Node, name: str, findings: list[Finding]) -> Locked:
     versions = _versions(tree)
     conda, pip = [], []
     for member in members.members:
-        kind, address = next(iter(member.entries.items())) if isinstance(member, Table) else ("", None)
-        written = str(plain(address.node)) if address else ""
+        entries = member.entries if isinstance(member, Table) else {}
+        kind = next(iter(entries), "")
+        written = str(plain(entries[kind].node)) if kind else ""
         if LOGIN.search(written):
             message = "must not carry a user name, password or token"
             findings.append(Finding((), message, _AUTHENTICATION, place=member.place))

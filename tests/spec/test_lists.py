@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.errors import Place, Problem, SpecError
 from agent.host import builds
@@ -18,6 +21,19 @@ from agent.steps import Listing
 from tests.spec.broken import Case, cases
 
 CASES = list(cases("lists"))
+KEYS = [
+    "dependencies",
+    "channels",
+    "variables",
+    "pip",
+    "name",
+    "version",
+    "environments",
+    "packages",
+    "conda",
+    "pypi",
+    "a",
+]
 SPEC = "conda:\n  environments:\n    a:\n      file: given\n"
 YAML = """\
 name: somewhere-else
@@ -221,3 +237,41 @@ def test_a_list_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
 
     with pytest.raises(Exception, match="list: Too many levels of symbolic links"):
         entry(Listing(str(path), builds.digest(EXPLICIT), "explicit"))
+
+
+NODES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([HERE, f"{HERE}/a-1-0.conda", "a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), NODES, max_size=5) | NODES)
+def test_whatever_is_in_a_file_is_said_or_taken(content: object) -> None:
+    """JSON is YAML."""
+    examined = read(json.dumps(content))
+
+    assert (examined.spec is None) == bool(examined.problems)
+    assert examined.spec is None or examined.spec.environments()["a"].packages
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_whatever_is_in_a_list_of_addresses_is_said_or_taken(content: str) -> None:
+    examined = read(f"@EXPLICIT\n{content}")
+
+    assert (examined.spec is None) == bool(examined.problems)
+    assert examined.spec is None or examined.spec.environments()["a"].packages
+
+
+@settings(deadline=None)
+@given(NODES)
+def test_whatever_is_in_a_lock_file_is_said_or_taken(packages: object) -> None:
+    shown = json.dumps(packages)
+    for content in (
+        f"version: 6\nenvironments:\n  default:\n    packages:\n      {subdir()}: {shown}\npackages: {shown}\n",
+        f"version: 6\nenvironments:\n  default: {shown}\npackages: []\n",
+    ):
+        examined = read(content)
+        assert (examined.spec is None) == bool(examined.problems)
