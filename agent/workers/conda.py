@@ -22,7 +22,7 @@ from agent.host import builds
 from agent.host.builds import Manifest
 from agent.workers import keeping
 from agent.workers.problems import WorkError, explained
-from agent.workers.request import Request, locked, make_directory, say, speak
+from agent.workers.request import Request, hide, locked, make_directory, say, speak
 
 _PR_SET_DUMPABLE = 4
 
@@ -34,12 +34,12 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     status = 1
     try:
-        speak({"result": asyncio.run(work(Request.of(json.load(sys.stdin))))})
+        request = Request.of(json.load(sys.stdin))
+        hide(login["secret"] for login in request.logins)
+        speak({"result": asyncio.run(work(request))})
         status = 0
     except BaseException as error:  # a panic in the library is no Exception
         speak({"error": _described(error)})
-    if library := sys.modules.get("agent.workers.rattler_api"):
-        library.at_end.close()
     os._exit(status)
 
 
@@ -89,6 +89,7 @@ async def _apply(request: Request) -> dict[str, Any]:
     if (
         mine is not None
         and current is not None
+        and not request.installer
         and _same(place, current, made["build"])
         and _whole(request, current, mine)
     ):
@@ -208,7 +209,7 @@ def _missing(request: Request, build: str, manifest: Manifest) -> list[str]:
 
 
 def _same(place: builds.Place, one: str, other: str) -> bool:
-    """Whether two builds hold the same, whatever was asked for."""
+    """Whether two builds hold the same, whatever was asked for. What an installer made is known to it alone."""
     first, second = keeping.solution(place, one), keeping.solution(place, other)
     parts = ("conda", "pypi", "variables", "activation")
     return first is not None and second is not None and all(first.get(part) == second.get(part) for part in parts)

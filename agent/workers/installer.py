@@ -72,7 +72,9 @@ def fetch(url: str, digest: str, cache: str, say: Say) -> str:
     if os.path.isfile(path) and _digest(path, kind) == expected:
         return path
     for name in os.listdir(directory):
-        if name.startswith(".new-"):  # of one that was killed: no more than one environment, and so one worker, has an installer
+        if name.startswith(
+            ".new-"
+        ):  # of one that was killed: no more than one environment, and so one worker, has an installer
             os.unlink(f"{directory}/{name}")
     descriptor, scratch = tempfile.mkstemp(prefix=".new-", dir=directory)
     try:

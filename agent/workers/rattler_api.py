@@ -8,13 +8,12 @@ import http.server
 import json
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +33,6 @@ from rattler import (
     install,
     solve,
 )
-from rattler.config import Config
 from rattler.exceptions import (
     GatewayError,
     InvalidChannelError,
@@ -42,6 +40,7 @@ from rattler.exceptions import (
 )
 from rattler.install.installer import InstallerReporter
 from rattler.networking.fetch_repo_data import CacheAction
+from rattler.networking.middleware import AuthenticationMiddleware, MirrorMiddleware, RetryMiddleware
 
 from agent.workers.problems import WorkError, temporary_words, trimmed
 from agent.workers.rattler_records import as_hex, name_of, parse, unpacked_name, verify_local
@@ -52,11 +51,8 @@ PACKAGE_SECONDS = 1800
 """For one package, its download included: the library's timeout is of the whole request."""
 SOLVE_SECONDS = 300
 RETRIES = 2
-_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 Say = Callable[[str], None]
-at_end = contextlib.ExitStack()
-"""What must be undone before the process ends, which it does without the interpreter's own exit."""
 
 
 class Channels:
@@ -86,9 +82,10 @@ class Channels:
         except InvalidChannelError as error:
             raise WorkError(f"a channel cannot be used: {error}", kind="spec") from error
         self.cache, self.offline = f"{cache}/pkgs", offline
-        settings = _settings({origin: [_over_http(url) for url in urls] for origin, urls in instead.items()}, logins)
-        self._packages = Client.from_config(settings, max_retries=retries, timeout=PACKAGE_SECONDS)
-        answers = Client.from_config(settings, max_retries=retries, timeout=max(1, round(timeout)))
+        reached = {origin: [_over_http(url) for url in urls] for origin, urls in instead.items()}
+        with _known(logins):
+            self._packages = _client(reached, retries, PACKAGE_SECONDS)
+            answers = _client(reached, retries, max(1, round(timeout)))
         self._gateway = _gateway(cache, answers, "force-cache-only" if offline else "cache-or-fetch")
         self._from_cache = _gateway(cache, answers, "force-cache-only")
 
@@ -229,31 +226,36 @@ def _gateway(cache: str, client: Client, action: CacheAction) -> Gateway:
     return Gateway(cache_dir=Path(cache, "repodata"), client=client, default_config=settings)
 
 
-def _settings(mirrors: dict[str, list[str]], logins: Sequence[Mapping[str, str]]) -> Config:
-    lines = ['tls-root-certs = "system"'] if any(os.path.exists(each) for each in _AUTHORITIES) else []
-    if logins:
-        lines.append(f"authentication-override-file = {json.dumps(_credentials(logins))}")
-    if mirrors:
-        lines.append("[mirrors]")
-        # a JSON string is a TOML string too
-        lines += [f"{json.dumps(origin)} = {json.dumps(urls)}" for origin, urls in mirrors.items()]
-    return Config.from_toml("\n".join(lines))
+def _client(mirrors: dict[str, list[str]], retries: int, timeout: int) -> Client:
+    """Not `Client.from_config`, which looks for the login of a channel's own server and sends that to its mirror."""
+    instead = [MirrorMiddleware(mirrors)] if mirrors else []
+    return Client([RetryMiddleware(retries), *instead, AuthenticationMiddleware()], timeout=timeout)
 
 
-def _credentials(logins: Sequence[Mapping[str, str]]) -> str:
-    """A file for the library, 0600 in a directory of its own that goes with the process. It is read at each request."""
+@contextlib.contextmanager
+def _known(logins: Sequence[Mapping[str, str]]) -> Iterator[None]:
+    """The library knows these logins for good if it is told of them here; what tells it of them, a file, is there for this moment alone."""
+    if not logins:
+        yield
+        return
     known: dict[str, Any] = {}
     for login in logins:
         if login["scheme"] == "basic":
             known[login["host"]] = {"BasicHTTP": {"username": login["username"], "password": login["secret"]}}
         else:
             known[login["host"]] = {"BearerToken" if login["scheme"] == "bearer" else "CondaToken": login["secret"]}
-    directory = tempfile.mkdtemp(prefix="agent-")
-    at_end.callback(shutil.rmtree, directory, ignore_errors=True)
-    path = f"{directory}/credentials.json"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(known, file)
-    return path
+    before = os.environ.get("RATTLER_AUTH_FILE")
+    with tempfile.TemporaryDirectory(prefix="agent-") as directory:
+        path = f"{directory}/credentials.json"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(known, file)
+        os.environ["RATTLER_AUTH_FILE"] = path
+        try:
+            yield
+        finally:
+            os.environ.pop("RATTLER_AUTH_FILE")
+            if before is not None:
+                os.environ["RATTLER_AUTH_FILE"] = before
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,7 @@ LOCK_SECONDS = 300
 """How long to wait for another worker in the same environment."""
 
 _speaking = threading.Lock()
+_hidden: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,22 @@ def say(text: str) -> None:
     speak({"progress": text})
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """From now on these are left out of whatever is said: an address that the library complains about may have a token in it."""
+    _hidden.update(form for secret in secrets if secret for form in (secret, urllib.parse.quote(secret, safe="")))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, str):
+        return functools.reduce(lambda text, secret: text.replace(secret, "********"), _hidden, value)
+    if isinstance(value, Mapping):
+        return {name: _told(each) for name, each in value.items()}
+    return list(map(_told, value)) if isinstance(value, list | tuple) else value
+
+
 def speak(line: Mapping[str, Any]) -> None:
     """One line of JSON on standard output."""
+    line = _told(line) if _hidden else line
     with _speaking, contextlib.suppress(OSError):  # nobody listens any more: the work is finished all the same
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
