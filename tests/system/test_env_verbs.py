@@ -10,12 +10,29 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox.installed import agent_root
+from tests.channel.package import File, Package
 from tests.channel.publish import publish
 from tests.channel.toys import later_toys
 from tests.system.conda_site import BUILDS, PREFIX, Site, own_copy, served
 from tests.system.conftest import Boot
 
 LOCK = "/etc/agent/spec.lock"
+SERVED = """
+user: {{name: nb}}
+tls: {{names: [localhost], addresses: [127.0.0.1]}}
+jupyter: {{environment: lab}}
+conda:
+  mirrors: {{conda-forge: [{channel}]}}
+  environments:
+    lab:
+      packages: [python 3.11.*, jupyterlab >=4, notebook >=7, jupyter_server, ipykernel, toy-module]
+      server: true
+"""
+STOPS_THE_SERVER = """
+import sys
+if any("jupyter" in word and "lab" in word for word in sys.orig_argv):
+    sys.exit("toy-module 3.0 wants no server")
+"""
 
 
 @pytest.fixture
@@ -97,3 +114,32 @@ def test_what_is_added_by_hand_and_what_is_foreign_is_told(site: Site) -> None:
 
     assert [each["name"] for each in site.agent("env list")["foreign"]] == ["mine"]
     assert site.agent("env show", "analysis")["added"] == ["toy-many 1.0"]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_an_update_with_which_the_server_does_not_work_is_taken_back(site: Site, locked: bool) -> None:
+    run = site.machine.run
+    site.write(SERVED.format(channel=site.channel))
+    site.apply()
+    if locked:
+        site.agent("env lock")
+    before, lock = site.build("lab"), run(f"cat {LOCK}", check=False).stdout
+    pid = run("systemctl show -P MainPID jupyter").stdout
+    files = {
+        "site-packages/toy-server.pth": File(b"import toy_server\n"),
+        "site-packages/toy_server.py": File(STOPS_THE_SERVER.encode()),
+    }
+    module = Package(name="toy-module", version="3.0", noarch="python", depends=("python",), files=files)
+    publish(site.mirror.directory, [module])
+
+    updated = site.agent("env update", "lab", status=4)
+
+    assert [each["name"] for each in updated["environments"][0]["changes"]] == ["toy-module"]
+    assert updated["environments"][0]["interrupts"]
+    assert "jupyter" in updated["rolled_back"]
+    assert site.build("lab") == before
+    assert run(f"cat {LOCK}", check=False).stdout == lock
+    assert run("systemctl is-active jupyter").stdout == "active\n"
+    assert run("systemctl show -P MainPID jupyter").stdout != pid, "it was tried"
+    site.apply()
+    site.assert_as_wanted()
