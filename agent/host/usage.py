@@ -26,14 +26,20 @@ def running(directories: tuple[str, ...], proc: str = PROC) -> Mapping[str, tupl
 
 
 def own_bytes(directory: str) -> int:
-    """Bytes on the disk that would be free without this directory: of files with no other name. Follows no link."""
-    total = 0
-    for _, _, files, descriptor in os.fwalk(directory, follow_symlinks=False):
-        for name in files:
-            try:
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                total += status.st_blocks * 512
-    return total
+    """Bytes on the disk that would be free without this directory: of files with no other name. Follows no link; what goes meanwhile does not count."""
+    try:
+        return sum(
+            _own_bytes(name, descriptor)
+            for _, _, files, descriptor in os.fwalk(directory, follow_symlinks=False)
+            for name in files
+        )
+    except FileNotFoundError:
+        return 0
+
+
+def _own_bytes(name: str, directory: int) -> int:
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return 0
+    return status.st_blocks * 512 if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
