@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from agent import environments, inventory
+from agent import daemon, environments, inventory, plan, status
 from agent.cli import arguments
+from agent.cli.status import lines
 from agent.errors import AgentError, Exit, HostError, UsageError
 from agent.host import builds
 from agent.host.builds import Asked
 from agent.host.environments import hold_key
 from agent.ledger import Ledger
+from agent.report import text
 from agent.spec import listing
 from tests import made
 from tests.env_bench import NOW, OLD, TWO_ONE, TWO_ZERO, Bench
@@ -332,3 +334,37 @@ def test_what_was_gone_back_to_is_not_cleaned_away(bench: Bench) -> None:
 def test_a_number_of_builds_must_be_one() -> None:
     with pytest.raises(UsageError, match="must be a number of builds"):
         arguments.parser().parse_args(["env", "clean", "--keep", "-1"])
+
+
+# ---- what the plan and the status say
+
+
+def test_plan_and_status_tell_of_a_build_that_was_gone_back_to(bench: Bench) -> None:
+    bench.two_builds()
+    environments.rollback(bench.order("analysis"), bench.host)
+
+    notes = plan.notes({bench.environment.ref: bench.environment}, bench.host)
+
+    told = f"environment:analysis is held at build {OLD}, which was gone back to; agent env update analysis lifts that"
+    assert notes == (told,)
+    assert next(text.plan(plan.Plan((), resources=1, notes=notes))) == f"note: {told}"
+    document = status.document(
+        verb="apply", spec="s", spec_digest="", generation=1, outcomes=(), orphans=(), notes=notes, conditions=(), seconds=0
+    )  # fmt: skip
+    assert f"  note: {told}" in lines(document)
+    assert daemon.summary(document, Exit.OK) == f"as wanted; {told}"
+
+
+@pytest.mark.parametrize(
+    ("tried", "shown"), [(3000, "1970-01-01 00:50"), (10**40, "some time"), (-(10**40), "some time")]
+)
+def test_a_failed_update_is_noted_whatever_its_owner_wrote(bench: Bench, tried: int, shown: str) -> None:
+    bench.make(NOW, TWO_ONE, tried=tried, failed="no \x1b[31mchannel\n answers")
+
+    (note,) = plan.notes({bench.environment.ref: bench.environment}, bench.host)
+
+    assert (
+        note
+        == f"environment:analysis could not be updated at {shown} (UTC) and stays as it is: no  [31mchannel  answers"
+    )
+    assert bench.run("list") == Exit.OK
