@@ -13,7 +13,9 @@ from agent.workers.archives import canonical
 from agent.workers.problems import WorkError
 
 CHECK_SECONDS = 60
-_OWNED = re.compile(r"(?:^|/)([^/]+?)-([^/-]+)(?:-py[0-9.]+)?\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)$")
+_OWNED = re.compile(
+    r"(?:^|/)site-packages/([^/]+?)-([^/-]+)(?:-py[0-9.]+)?\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)$"
+)
 _NOT_PASSED_ON = (
     "PIP_TARGET",
     "PIP_PREFIX",

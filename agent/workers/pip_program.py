@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import tempfile
@@ -67,9 +68,11 @@ class Program:
         """Runs one command; with ``alone`` it asks no index. Raises WorkError in pip's words, and Conflict, with ``owned`` being what conda has."""
         options = [
             *(["--no-index"] if alone or self.index.offline else []), "--cache-dir", f"{self.index.cache}/pip/cache",
-            "--no-input", "--progress-bar", "off",
+            "--no-input", "--progress-bar", "off", "--log", f"{self.directory}/log",
             "--retries", str(self.index.retries), "--timeout", str(max(1, round(self.index.timeout))),
         ]  # fmt: skip
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.directory}/log")
         try:
             done = run_python(
                 self.prefix, ["-m", "pip", words[0], *options, *words[1:]], "", SECONDS, scratch=self.directory
@@ -83,19 +86,29 @@ class Program:
         constrained = dict.fromkeys(map(canonical, _CONSTRAINED.findall(words)))
         asking = [(who, what) for who, what in _DEPENDS.findall(words) if _name(what) in constrained]
         # pip of Python 2 names who asks, and not the constraint
-        for what, who in _NOT_FOUND.findall(words):
-            constrained.setdefault(_name(what))
-            asking += [(who, what)] if who else []
+        found = [(who, what) for what, who in _NOT_FOUND.findall(words) if who]
+        constrained |= dict.fromkeys(_name(what) for _, what in found)
+        asking += found
         if clash := [name for name in constrained if name in owned]:
             needs = "; ".join(f"{who} needs {what}" for who, what in asking if _name(what) in clash) or _told(words)
             have = ", ".join(f"{name} {owned[name]}" for name in clash)
             return Conflict(f"{doing}: {needs}, and conda has {have}", kind="pip", about=tuple(clash), hint=ELSEWHERE)
-        if temporary_words(words):
-            return WorkError(f"{doing}: {_told(words)}", kind="pip", temporary=True)
+        trouble = [line for line in words.splitlines() if line.startswith(("WARNING", "ERROR"))] + self._unfetched()
+        if temporary_words("\n".join(trouble)):
+            told = "; ".join([_told(words), *dict.fromkeys(self._unfetched())])[:1000]
+            return WorkError(f"{doing}: {told}", kind="pip", temporary=True)
         if self.index.offline:
             hint = "it is offline: what is not in the cache needs the network"
             return Conflict(f"{doing}: {_told(words)}", kind="pip", temporary=True, about=tuple(constrained), hint=hint)
         return Conflict(f"{doing}: {_told(words)}", kind="pip", about=tuple(constrained))
+
+    def _unfetched(self) -> list[str]:
+        """What pip says of indexes that did not answer, in its log alone: to everybody else it says that there is no such package."""
+        try:
+            with open(f"{self.directory}/log", encoding="utf-8", errors="replace") as log:
+                return [found[0] for line in log if (found := re.search(r"Could not fetch URL .*\S", line))]
+        except OSError:
+            return []
 
 
 def _name(requirement: str) -> str:
