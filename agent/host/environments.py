@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import HostError, TemporaryError
-from agent.host import builds
+from agent.host import builds, look
 from agent.host.builds import Asked, Manifest, Place
 from agent.steps import Listing, Login, Remember
 
@@ -63,12 +63,12 @@ class Environments:
         if answer is None or not stat.S_ISLNK(answer[0]):
             return None
         build = place.build_of(os.fsdecode(answer[4]))
-        return build if build and self._stamps(place.build(build)) is not None else None
+        return build if build and self._looks.ask("stamp", f"{place.build(build)}/conda-meta") is not None else None
 
     def installed(self, prefix: str) -> Mapping[str, str] | None:
         """Version of each conda package by name, from the names of the files in conda-meta; None without an environment."""
-        stamps = self._stamps(prefix)
-        return None if stamps is None else builds.installed(name for name, *_ in stamps)
+        names = self._names(f"{prefix}/conda-meta")
+        return None if names is None else builds.installed(names)
 
     def manifest(self, place: Place) -> Manifest | None:
         """What the worker noted about the build in force; None where that is not one of its own."""
@@ -211,8 +211,17 @@ class Environments:
         python = builds.installed(name for name, *_ in stamps).get("python")
         names: tuple[str, ...] = ()
         if python and re.fullmatch(r"[0-9]+\.[0-9]+[0-9a-z.]*", python):
-            names = self._looks.ask("names", builds.site_packages(prefix, python)) or ()
+            names = self._names(builds.site_packages(prefix, python)) or ()
         return builds.seen(stamps, names)
+
+    def _names(self, directory: str) -> tuple[str, ...] | None:
+        """What is in a directory; only its stamp is asked again when a pass looks whether all is as it was, which costs a tenth."""
+        try:
+            stamp = self._looks.ask("stamp", directory)
+            names: tuple[str, ...] | None = look.names(directory)
+        except OSError as error:
+            raise HostError(f"{directory} cannot be read: {error.strerror}") from error
+        return None if stamp is None else names
 
 
 def _listed(listing: Listing) -> dict[str, object]:

@@ -150,16 +150,21 @@ def stamp(path: str) -> Answer:
 def stamps(path: str) -> Answer:
     """The sorted (name, size, nanosecond of last change) of what is in a directory, or None."""
     try:
-        found = []
-        with posix.scandir(path) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                found.append((entry.name, status.st_size, status.st_mtime_ns))
+        directory = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            found = []
+            with posix.scandir(directory) as entries:  # by descriptor: no path to walk for each of them
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((entry.name, status.st_size, status.st_mtime_ns))
+        finally:
+            posix.close(directory)
     except OSError as error:
         if error.errno in _GONE:
             return None
         raise
-    return tuple(sorted(found))
+    found.sort()
+    return tuple(found)
 
 
 def before(moment: int) -> bool:

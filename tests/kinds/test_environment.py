@@ -125,7 +125,7 @@ def test_a_new_pass_asks_questions_and_no_worker(prefix: Path) -> None:
     assert change(environment(prefix, pip=("rich",)), host) is None
 
     asked = {question[0] for question in host.looks.answers}
-    assert asked == {"stamps", "file", "names"}
+    assert asked == {"stamps", "file", "stamp"}
 
 
 def test_a_package_that_is_gone_makes_the_worker_look(prefix: Path) -> None:
