@@ -96,7 +96,8 @@ def available_memory(proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> in
     """Bytes that a new program can have, swap included: what the host has left, and each control group above this process allows (proc(5), cgroup v2)."""
     figures = _figures(f"{proc}/meminfo")
     host = 1024 * (figures.get("MemAvailable:", 0) + figures.get("SwapFree:", 0))
-    return max(0, min([host, *(_left(path) for path in _groups(proc, cgroups))]))
+    swap = 1024 * figures.get("SwapFree:", 0)
+    return max(0, min([host, *(_left(path, swap) for path in _groups(proc, cgroups))]))
 
 
 def _groups(proc: str, cgroups: str) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _groups(proc: str, cgroups: str) -> Iterator[str]:
         path = os.path.dirname(path)
 
 
-def _left(group: str) -> int:
+def _left(group: str, swap_of_host: int) -> int:
     """What a control group may still take: cached files of its own count as free, for they give way."""
     limit, used = _text(f"{group}/memory.max").strip(), _text(f"{group}/memory.current").strip()
     if not (limit.isdigit() and used.isdigit()):
@@ -118,7 +119,7 @@ def _left(group: str) -> int:
     left = int(limit) - int(used) + figures.get("inactive_file", 0) + figures.get("active_file", 0)
     swap, swapped = _text(f"{group}/memory.swap.max").strip(), _text(f"{group}/memory.swap.current").strip()
     if not swap.isdigit():  # as much as the host has, which is looked at by itself
-        return left + 1024 * _figures("/proc/meminfo").get("SwapFree:", 0)
+        return left + swap_of_host
     return left + max(0, int(swap) - int(swapped or 0))
 
 
