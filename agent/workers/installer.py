@@ -71,10 +71,9 @@ def fetch(url: str, digest: str, cache: str, say: Say) -> str:
     os.makedirs(directory, exist_ok=True)
     if os.path.isfile(path) and _digest(path, kind) == expected:
         return path
+    # of workers that were killed: no more than one environment, and so one worker, has an installer
     for name in os.listdir(directory):
-        if name.startswith(
-            ".new-"
-        ):  # of one that was killed: no more than one environment, and so one worker, has an installer
+        if name.startswith(".new-"):
             os.unlink(f"{directory}/{name}")
     descriptor, scratch = tempfile.mkstemp(prefix=".new-", dir=directory)
     try:

@@ -11,9 +11,9 @@ import pytest
 
 from agent.sandbox.installed import agent_root
 from tests.channel.publish import publish
-from tests.channel.serve import Slow
+from tests.channel.serve import Altered, Slow
 from tests.channel.toys import later_toys
-from tests.system.conda_site import BUILDS, PREFIX, Site, own_copy, served
+from tests.system.conda_site import BUILDS, PREFIX, SPEC, Site, own_copy, served
 from tests.system.conftest import Boot
 
 KERNEL = "/etc/agent/jupyter/share/kernels/analysis/kernel.json"
@@ -84,7 +84,25 @@ def test_packages_that_contradict_each_other_are_explained(site: Site) -> None:
     said = site.apply(status=3)
 
     assert "no set of packages meets the request" in said
-    assert "toy-lib" in said
+    assert "toy-lib >=2.0,<3.0a0" in said
+    assert f"asked for at {SPEC}:9:18 (toy-app 2.*), {SPEC}:9:33 (toy-old)" in said
+
+
+def test_a_package_that_was_altered_on_its_way_is_not_installed(site: Site) -> None:
+    site.declare("toy-app 1.*")
+    site.apply()
+    build = site.build()
+    site.mirror.faults["toy-lib-2.0-0.tar.bz2"] = Altered()
+    site.declare("toy-app 2.*")
+
+    said = site.apply(status=3)
+
+    assert "hash mismatch" in said
+    assert "toy-lib-2.0-0.tar.bz2" in said
+    assert site.builds() == {build}
+    site.mirror.faults.clear()
+    site.apply()
+    assert site.versions()["toy-app"] == "2.0"
 
 
 def test_a_channel_that_is_gone_costs_nobody_a_working_environment(site: Site) -> None:
@@ -237,3 +255,20 @@ def test_newer_versions_come_when_they_are_asked_for_and_go_again(site: Site) ->
     run(["agent", "env", "update", "analysis", "--yes"])
     assert site.versions()["toy-app"] == "2.1"
     assert site.build().startswith(new.partition(".")[0])
+
+
+def test_thirty_environments_are_made_in_one_pass_and_looked_at_without_a_worker(site: Site) -> None:
+    run = site.machine.run
+    some = "".join(f"    e{number}: {{packages: [toy-app {1 + number % 2}.*, toy-prefix]}}\n" for number in range(30))
+    site.write(f"user: {{name: nb}}\nconda:\n  mirrors: {{conda-forge: [{site.channel}]}}\n  environments:\n{some}")
+
+    site.apply()
+
+    for number in (0, 7, 29):
+        assert run(f"/opt/conda/envs/e{number}/bin/toy-app").stdout.startswith(f"toy-app {1 + number % 2}.0 in ")
+    assert len(site.mirror.asked("toy-app-1.0-0.tar.bz2")) == 1, "they share a cache"
+    asked = len(site.mirror.requests)
+    begun = run("journalctl --no-pager -u 'run-*.service' | wc -l").stdout
+    site.assert_as_wanted()
+    assert run("journalctl --no-pager -u 'run-*.service' | wc -l").stdout == begun
+    assert len(site.mirror.requests) == asked

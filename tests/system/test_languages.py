@@ -137,6 +137,7 @@ def test_an_update_reaches_new_kernels_and_none_that_run(host: Machine, notebook
     assert notebooks.execute("current", where) == f"1.0 {old}/bin/python"
     assert host.run("agent plan --detailed-exitcode", check=False).status == 0
     assert notebooks.execute(running, "print(6 * 7)") == "42"
+    notebooks.stop(running)
 
 
 def test_what_a_running_kernel_uses_is_cleaned_away_only_when_it_has_ended(host: Machine, notebooks: Notebooks) -> None:

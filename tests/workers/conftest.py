@@ -88,6 +88,9 @@ class Worker:
     def start(self, verb: str = "apply", **request: Any) -> subprocess.Popen[str]:
         names = {each.name for each in dataclasses.fields(Asked)}
         asked = {"channels": [self.channel.url], **{name: request.pop(name) for name in names & set(request)}}
+        if "installer" in asked:
+            request["installer"] = asked["installer"]
+            asked["installer"] = asked["installer"][1]
         wanted = {"root": str(self.home), "name": "one", "asked": asked, **request}
         drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
         process = subprocess.Popen(

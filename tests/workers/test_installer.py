@@ -21,7 +21,7 @@ from agent.workers import installer
 from agent.workers.problems import WorkError
 from tests.channel.installer import write_installer
 from tests.channel.serve import Altered, Mirror, Mute, Slow, Truncated
-from tests.workers.conftest import CHECKOUT, NOBODY
+from tests.workers.conftest import CHECKOUT, NOBODY, Worker
 
 NAME = "Toyforge-1.0-Linux-x86_64.sh"
 PROGRAM = """
@@ -99,6 +99,23 @@ def test_an_installer_makes_an_environment_and_is_kept_for_the_next_time(site: S
         assert said == f"toyforge 1.0 in {site.prefix}\n"
         assert f"running {NAME}" in answer["said"]
     assert len(site.mirror.asked(NAME)) == 1
+
+
+def test_a_newer_installer_makes_another_build_and_an_older_one_goes_back(worker: Worker) -> None:
+    program, digests, builds = worker.channel.directory / NAME, [], []
+    for version in ("1.0", "2.0"):
+        digests.append(f"sha256:{write_installer(program, version)}")
+        worker.apply(installer=[f"{worker.channel.url}/{NAME}", digests[-1]])
+        builds.append(worker.build)
+        assert (
+            f"toyforge {version}"
+            in subprocess.run([worker.prefix / "bin/conda"], capture_output=True, text=True, check=True).stdout
+        )
+        assert worker.manifest.asked.installer == digests[-1]
+
+    worker.apply(installer=[f"{worker.channel.url}/{NAME}", digests[0]])
+
+    assert worker.build == builds[0] != builds[1]
 
 
 def test_a_file_with_another_digest_is_never_run(site: Site) -> None:

@@ -82,7 +82,7 @@ def setting(key: str, default: list[str]) -> list[str]:
 def prefixes() -> list[str]:
     """The base environment, and every directory of environments' that is one."""
     found = [BASE]
-    for directory in setting("envs_dirs", [f"{BASE}/envs", os.path.expanduser("~/.conda/envs")]):
+    for directory in map(os.path.expanduser, setting("envs_dirs", [f"{BASE}/envs", "~/.conda/envs"])):
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found += [f"{directory}/{name}" for name in names if os.path.isfile(f"{directory}/{name}/conda-meta/history")]
     return found
