@@ -21,6 +21,7 @@ from agent.wanted import Wanted, want
 
 if TYPE_CHECKING:
     from agent.host.look import Answer, Question
+    from agent.kinds.environment import Environment
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Apply:
             return self._hold(wanted, held, (), held.why)
         desired = self._aimed_at(spec)
         outcomes = self._pass_over(desired)
+        if updates := self._updates_to_undo(desired, outcomes):
+            return self._undo(wanted, desired, outcomes, updates)
         removed: tuple[Outcome, ...] = ()
         orphans: tuple[Ref, ...] = ()
         if (held := self._judge(spec, desired, outcomes)) is None:
@@ -157,6 +160,30 @@ class Apply:
             return None
         self.generations.mark_bad(spec, *found)
         return rollback.held(spec, self.generations)
+
+    def _updates_to_undo(
+        self, desired: Mapping[Ref, Resource], outcomes: tuple[Outcome, ...]
+    ) -> list[tuple[Environment, str]]:
+        return [] if self._stopped else rollback.updated(desired, outcomes)
+
+    def _undo(
+        self,
+        wanted: Wanted,
+        desired: Mapping[Ref, Resource],
+        outcomes: tuple[Outcome, ...],
+        updates: list[tuple[Environment, str]],
+    ) -> Report:
+        """Newer versions came by schedule and something does not work with them: the builds before come back, and are held as if by hand."""
+        for environment, build in updates:
+            self.host.progress.say(str(environment.ref), f"going back to build {build}")
+            self.host.environments.go_back(environment, build)
+        restored = self._pass_over(desired)
+        sick = "; ".join(f"{o.ref}: {o.message.rstrip('.')}" for o in outcomes if o.unhealthy)
+        names = ", ".join(environment.name for environment, _ in updates)
+        current = self.generations.current()
+        why = f"{sick}; the update of {names} was undone (agent env update tries again)"
+        number = current.number if current else None
+        return self._finish(wanted, Report(Exit.ROLLED_BACK, outcomes, (), number, restored, why))
 
     def _hold(self, wanted: Wanted, held: rollback.Held, outcomes: tuple[Outcome, ...], why: str) -> Report:
         """Makes right what is in force instead of the spec. A run that was killed while it went back is made up for in the same way."""

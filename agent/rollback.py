@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from agent import plan
 from agent.generations import Generation, Generations, Rejection
+from agent.kinds.environment import Environment
 from agent.resource import Outcome, Ref, Resource
 
 
@@ -57,3 +58,16 @@ def to_go_back(
         return None
     standing = [ref for ref in desired if plan.closure([ref], desired) & {outcome.ref for outcome in sick}]
     return "; ".join(f"{o.ref}: {o.message.rstrip('.')}" for o in sick), frozenset(plan.closure(standing, desired))
+
+
+def updated(desired: Mapping[Ref, Resource], outcomes: Iterable[Outcome]) -> list[tuple[Environment, str]]:
+    """Environments that newer versions were due for and that something unhealthy stands on, each with the build that was in force before."""
+    results = {outcome.ref: outcome for outcome in outcomes}
+    ground = plan.closure((ref for ref, outcome in results.items() if outcome.unhealthy), desired)
+    found = []
+    for ref in sorted(ground):
+        resource, change = desired[ref], results[ref].change if ref in results else None
+        if isinstance(resource, Environment) and change is not None and change.current is not None:
+            if {each.field for each in change.differences} == {"due"} and change.current.build:
+                found.append((resource, change.current.build))
+    return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent import plan, rollback
 from agent.generations import Generation, Generations
-from agent.resource import Outcome, Ref, Resource, Result
+from agent.kinds.environment import Environment
+from agent.resource import Action, Change, Difference, Outcome, Ref, Resource, Result
 from tests.fakes import Toy
 
 
@@ -101,3 +103,24 @@ def test_without_a_generation_there_is_nothing_to_hold(tmp_path: Path) -> None:
     generations.mark_bad(server(), "toy:server: is down", [ref("server")])
 
     assert rollback.held(server(), generations) is None
+
+
+def test_an_update_that_was_due_is_undone_when_what_stands_on_it_does_not_work() -> None:
+    environment = Environment("server", "/opt/conda", "nb", ("c",), ("jupyterlab",), update=86400.0)
+    desired = plan.by_ref([environment, Toy("page", "1", after=(environment.ref,)), Toy("other", "1")])
+    state = replace(environment.desired(), due=True, build="0123456789ab")
+
+    def change(*fields: str) -> Change:
+        found = tuple(Difference(each, None, None) for each in fields)
+        return Change(environment, Action.UPDATE, current=state, differences=found)
+
+    def undone(field: str, sick: str) -> list[tuple[Environment, str]]:
+        outcomes = [
+            Outcome(environment.ref, Result.CHANGED, change(field)),
+            Outcome(ref(sick), Result.FAILED, unhealthy=True),
+        ]
+        return rollback.updated(desired, outcomes)
+
+    assert undone("due", "page") == [(environment, "0123456789ab")]
+    assert undone("due", "other") == [], "it does not stand on the environment"
+    assert undone("packages", "page") == [], "the spec asked for it: the generation before is better"

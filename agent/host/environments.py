@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import HostError, TemporaryError
 from agent.host import builds, look
 from agent.host.builds import Asked, Manifest, Place
-from agent.steps import Listing, Login, Remember
+from agent.steps import Listing, Login, Remember, Work
 
 if TYPE_CHECKING:
     from agent.host.looks import Looks
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from agent.host.programs import Finished, Programs
     from agent.host.secrets import Secrets
     from agent.kinds.environment import Environment
-    from agent.steps import Work
 
 # The agent may be run from a checkout: an isolated interpreter does not find it by itself.
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.workers.{worker} import main; main()"
@@ -145,6 +144,12 @@ class Environments:
         if request.get("hold") and step.worker == "conda":
             self._still_held(Place(request["root"], request["name"]), request["hold"], answer.get("build"))
         return answer
+
+    def go_back(self, environment: Environment, build: str) -> None:
+        """Puts another build in force, and keeps it so as long as the spec asks for what it asks now. Raises HostError."""
+        note = json.dumps({"asked": environment.asked.digest(), "build": build})
+        self._memory.perform(Remember(hold_key(environment.place), note))
+        self.work(Work("conda", environment.owner, environment.request("flip", build=build, listing=None, logins=())))
 
     def _still_held(self, place: Place, hold: str, build: object) -> None:
         """The build that is held was made anew, under another name."""

@@ -34,6 +34,8 @@ class EnvironmentState(State):
     """Match specs, ``pip:`` requirements, and whatever the packages themselves lack."""
     due: bool = False
     """Whether its schedule asks for newer versions now."""
+    build: str | None = None
+    """The build in force; which one is not the spec's to choose."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Environment(Resource):
 
     def read(self, host: Host) -> EnvironmentState | None:
         environments = host.environments
-        if environments.build(self.place) is None:
+        if (build := environments.build(self.place)) is None:
             return None
         if host.accounts.user(self.owner) is None:
             raise NotYetReadable(f"{self.place.link} can only be examined as {self.owner}, who does not exist")
@@ -103,7 +105,7 @@ class Environment(Resource):
             asked = found.asked if found else Asked()
         unmet = environments.unmet(self)
         due = bool(self.update) and not held and environments.due(self.place, self.update)
-        return dataclasses.replace(_state(asked), unmet=unmet, due=due)
+        return dataclasses.replace(_state(asked), unmet=unmet, due=due, build=build)
 
     def steps(self, change: Change) -> Iterator[Step]:
         verb = "remove" if change.action is Action.DELETE else "apply"

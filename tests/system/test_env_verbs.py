@@ -125,12 +125,7 @@ def test_an_update_with_which_the_server_does_not_work_is_taken_back(site: Site,
         site.agent("env lock")
     before, lock = site.build("lab"), run(f"cat {LOCK}", check=False).stdout
     pid = run("systemctl show -P MainPID jupyter").stdout
-    files = {
-        "site-packages/toy-server.pth": File(b"import toy_server\n"),
-        "site-packages/toy_server.py": File(STOPS_THE_SERVER.encode()),
-    }
-    module = Package(name="toy-module", version="3.0", noarch="python", depends=("python",), files=files)
-    publish(site.mirror.directory, [module])
+    publish_what_stops_the_server(site)
 
     updated = site.agent("env update", "lab", status=4)
 
@@ -143,3 +138,39 @@ def test_an_update_with_which_the_server_does_not_work_is_taken_back(site: Site,
     assert run("systemctl show -P MainPID jupyter").stdout != pid, "it was tried"
     site.apply()
     site.assert_as_wanted()
+
+
+def publish_what_stops_the_server(site: Site) -> None:
+    files = {
+        "site-packages/toy-server.pth": File(b"import toy_server\n"),
+        "site-packages/toy_server.py": File(STOPS_THE_SERVER.encode()),
+    }
+    module = Package(name="toy-module", version="3.0", noarch="python", depends=("python",), files=files)
+    publish(site.mirror.directory, [module])
+
+
+def test_a_schedule_brings_newer_versions_and_takes_back_what_the_server_does_not_work_with(site: Site) -> None:
+    run = site.machine.run
+    site.write(f"{SERVED}      update: 7d\n".format(channel=site.channel))
+    site.apply()
+    first = site.build("lab")
+    a_week_passes(site)
+    assert "due" in site.pending()
+    site.apply()
+    assert site.build("lab") == first, "there is nothing newer"
+    site.assert_as_wanted()
+
+    publish_what_stops_the_server(site)
+    a_week_passes(site)
+    said = site.apply(status=4)
+
+    assert "the update of lab was undone" in said
+    assert site.build("lab") == first
+    assert run("systemctl is-active jupyter").stdout == "active\n"
+    site.assert_as_wanted()
+    assert "held at build" in run("agent status", check=False).stdout
+
+
+def a_week_passes(site: Site) -> None:
+    """Since the versions of the server's environment were chosen."""
+    site.machine.run(f"sed -i -E 's/\"solved\": [0-9]+/\"solved\": 1700000000/' {site.build('lab')}.json")
