@@ -1,7 +1,8 @@
 """Byte-code for all that is Python in a build, the same on every host. A kernel starts in half the time with it.
 
-Byte-code says where its source was and what time that had. So it is made as if the source lay at the environment's link, which is the
-same for all builds, and files that linking wrote anew get a fixed time. Runs the environment's own Python, so never as root.
+Byte-code says where its source was and what time that had. So it is made as if the source lay at a place that is the same for all builds of all
+environments (Python puts in the right one at each import), and files that linking wrote anew get a fixed time. Then what one build has need not be
+compiled for another. Runs the environment's own Python, so never as root.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 
 SECONDS = 900
 """For all files together; those that are not reached are compiled by whoever imports them."""
+SHOWN = "/<environment>"
+"""Where byte-code says that its source is."""
 LINKED = 315532800
 """1980-01-01: the time of files whose package says none."""
 _QUERY_SECONDS = 60
@@ -104,26 +107,27 @@ def settle_times(prefix: str) -> None:
                 _settle(f"{prefix}/{path.get('_path')}", int(seconds))
 
 
-def compile_all(prefix: str, shown: str, old: str | None, say: Callable[[str], None]) -> None:
-    """Compiles every file of Python's library and packages as if the prefix were at ``shown``, on all cores.
+def compile_all(prefix: str, others: Sequence[str], say: Callable[[str], None]) -> None:
+    """Compiles every file of Python's library and packages, on all cores.
 
-    Byte-code that a package brought stays; that of unchanged files is linked from ``old``, the build before. What does not compile
-    (a template, code for another version) is no failure, nor is an environment without Python, nor running out of time.
+    Byte-code that a package brought stays; that of files which one of the ``others`` (builds, the likeliest first) has too is linked from there. What
+    does not compile (a template, code for another version) is no failure, nor is an environment without Python, nor running out of time.
     """
     python = _python(prefix)
     if python is None:
         return
     brought = {path for record in _records(prefix) for path in record.get("files", ()) if str(path).endswith(".pyc")}
-    again = old if old and _same_python(old, prefix) else None
+    others = [each for each in others if _same_python(each, prefix)]
     wanted = []
     for source, status in _sources(f"{prefix}/{python.library}"):
         within, header = source[len(prefix) + 1 :], python.header(status)
         target = python.target(source)
         if target[len(prefix) + 1 :] in brought and _made_of(target, header, python):
             continue
-        if again and _linked(f"{again}/{within}", source, python, header, f"{shown}/{within}"):
+        shown = f"{SHOWN}/{within}"
+        if any(_linked(f"{each}/{within}", source, python, header, shown) for each in others):
             continue
-        wanted.append((status.st_size, source, target, f"{shown}/{within}"))
+        wanted.append((status.st_size, source, target, shown))
     if wanted:
         say(f"compiling {len(wanted)} files")
         wanted.sort(reverse=True)  # large ones first: no process is left with one alone
@@ -194,7 +198,7 @@ def _sources(library: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _linked(before: str, source: str, python: _Python, header: bytes, shown: str) -> bool:
-    """Whether the byte-code of this source could be taken from the build before."""
+    """Whether the byte-code of this source could be taken from another build, where the same is at ``before``."""
     try:
         if not _equal(before, source):
             return False

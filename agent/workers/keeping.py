@@ -17,6 +17,7 @@ from agent.workers.request import Request, locked, say
 
 LIBRARIES = ("bin", "lib", "conda-meta", "__pycache__")
 """Below these, what its owner added to an environment are packages, which go with it."""
+_MOST_OTHERS = 8
 
 
 def sweep(place: Place) -> None:
@@ -105,6 +106,17 @@ def note_files(place: Place, build: str, names: Iterable[str]) -> None:
     with gzip.GzipFile(place.files(build), "wb", mtime=0) as file:
         text = "\n".join(name for name in sorted(names) if "\n" not in name)
         file.write(text.encode(errors="surrogateescape"))
+
+
+def others(place: Place) -> list[str]:
+    """Builds in force of other environments, the newest of them first."""
+    found = []
+    for name in _names(f"{place.root}/builds"):
+        each = Place(place.root, name)
+        build = each.in_force()
+        if name != place.name and build and (manifest := builds.read(each.manifest(build))):
+            found.append((-manifest.created, each.build(build)))
+    return [build for _, build in sorted(found)[:_MOST_OTHERS]]
 
 
 def clean(request: Request) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Making:
                 self._carried, carried = frozenset(taken.files), tuple(taken.files)
                 self._lost += taken.lost
             bytecode.settle_times(prefix)
-            bytecode.compile_all(prefix, self._place.link, old, say)
+            bytecode.compile_all(prefix, [*([old] if old else []), *keeping.others(self._place)], say)
         there, _ = records_of.installed(prefix)
         now = int(time.time())
         names = {record.name.normalized for record in there}
