@@ -142,9 +142,15 @@ def _compile(prefix: str, files: Sequence[Sequence[str]]) -> None:
     give_up = time.monotonic() + SECONDS
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(_started(prefix, files[number::count])) for number in range(count)]
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             for process in running:
                 process.wait(max(0.1, give_up - time.monotonic()))
+            return
+        except subprocess.TimeoutExpired:
+            pass
+    for _, target, _ in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{target}.new")
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def with_prefix(prefix: Path) -> set[str]:
 
 def runs(prefix: Path, code: str) -> str:
     """As a person would, with byte-code being written."""
-    python = [prefix / "bin/python", "-c", code]
+    python = [f"{prefix}/bin/python", "-c", code]
     return subprocess.run(
         python, check=True, capture_output=True, text=True, cwd="/", env={"PATH": "/usr/bin:/bin"}
     ).stdout
