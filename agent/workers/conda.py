@@ -217,11 +217,8 @@ def _same(place: builds.Place, one: str, other: str) -> bool:
 
 def _described(error: BaseException) -> dict[str, Any]:
     told = explained(error)
-    hint = told.hint
-    if not hint and "No space left on device" in str(told):
-        hint = "make room for environments (agent env clean), then apply again; what is in force works as before"
     return {
-        "type": told.kind, "message": str(told), "hint": hint, "temporary": told.temporary, "about": list(told.about)
+        "type": told.kind, "message": str(told), "hint": told.hint, "temporary": told.temporary, "about": list(told.about)
     }  # fmt: skip
 
 

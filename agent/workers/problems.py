@@ -12,6 +12,14 @@ _TEMPORARY = re.compile(
     r"|max retries exceeded|error decoding response body|newconnectionerror",
     re.IGNORECASE,
 )
+_HINTS = (
+    (r"hash mismatch", "the server gives another file than its channel tells of, so it was not used; name another one under conda.mirrors, or try again later"),
+    (r"client error \(40[13]|unauthorized|forbidden", "conda.authentication says how to get in; see whether its secret is right and for this server"),
+    (r"\(404 ", "the channel does not have what it tells of, or its address is wrong; see conda.channels and conda.mirrors"),
+    (r"No space left on device", "make room for environments (agent env clean), then apply again; what is in force works as before"),
+)  # fmt: skip
+"""What a person can do about what the library says, by its words."""
+_NOISE = ("failed to interact with the package cache layer.", "an io error occurred: error decoding response body")
 
 
 class WorkError(Exception):
@@ -45,7 +53,9 @@ def trimmed(text: str) -> str:
 
 def explained(error: BaseException) -> WorkError:
     """Whatever was raised, as an error that a person can read."""
-    if isinstance(error, WorkError):
-        return error
-    text = trimmed(str(error)) or type(error).__name__
-    return WorkError(text, kind=type(error).__name__, temporary=temporary_words(text))
+    if not isinstance(error, WorkError):
+        causes = [each for each in str(error).split("\nCaused by: ") if each not in _NOISE]
+        text = trimmed(": ".join(causes)) or type(error).__name__
+        error = WorkError(text, kind=type(error).__name__, temporary=temporary_words(text))
+    error.hint = error.hint or next((hint for words, hint in _HINTS if re.search(words, str(error), re.IGNORECASE)), "")
+    return error
