@@ -76,15 +76,20 @@ class Archives:
                 return f"{self._directory}/{digest}/{name}"
         return None
 
+    def sound(self, pin: Pin) -> bool:
+        """Whether the archive of a pin is there and is that one; what is not goes, such as a file that a loss of power left empty."""
+        path = self.path(pin)
+        if path is None or _digest(path) == os.path.basename(os.path.dirname(path)):
+            return path is not None
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        return False
+
     def keep(self, path: str) -> str:
-        """Moves a file in, from the same file system. Its SHA-256."""
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        """Moves a file in, from the same file system, unless it is there already. Its SHA-256."""
+        digest = _digest(path)
         os.makedirs(f"{self._directory}/{digest}", exist_ok=True)
-        for other in _names(f"{self._directory}/{digest}"):
-            if other != os.path.basename(path):
-                os.unlink(f"{self._directory}/{digest}/{other}")
-        os.replace(path, f"{self._directory}/{digest}/{os.path.basename(path)}")
+        if not _names(f"{self._directory}/{digest}"):
+            os.replace(path, f"{self._directory}/{digest}/{os.path.basename(path)}")
         return digest
 
     def links(self, pins: Iterable[Pin] | None = None) -> list[str]:
@@ -177,6 +182,11 @@ def pinned(pins: Iterable[str]) -> Mapping[str, str]:
     """Version by name of the pins that say one; what is no pin is left out."""
     found = (_PIN.fullmatch(pin.strip()) for pin in pins)
     return {canonical(each["name"]): each["version"] for each in found if each and each["version"]}
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _names(directory: str) -> list[str]:

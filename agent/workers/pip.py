@@ -214,7 +214,7 @@ def install(prefix: str, pins: Sequence[str], say: Say, *, index: Index | None =
 
 def _fetch(pip: Program, pins: Sequence[Pin], say: Say) -> None:
     archives = pip.index.archives
-    missing = [pin for pin in pins if archives.path(pin) is None]
+    missing = [pin for pin in pins if not archives.sound(pin)]
     if not missing:
         return
     if pip.index.offline:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from agent.workers import pip
+from agent.workers.archives import Pin
 from agent.workers.problems import WorkError
 from tests.workers.prefixes import PYTHON2, PYTHON3, Prefixes, files_of, prefixes
 
@@ -372,6 +373,24 @@ def test_what_was_downloaded_once_needs_no_network(changing: Environment, served
     with pytest.raises(WorkError) as caught:
         pip.install(str(changing.prefix), ["ham==1.0 --hash=sha256:00"], changing.said.append, index=offline)
     assert caught.value.temporary and "ham 1.0" in str(caught.value)
+
+
+def test_an_archive_that_was_spoiled_is_fetched_again(changing: Environment) -> None:
+    """A loss of power may leave a file empty."""
+    changing.wheel("spam", "1.0")
+    pins = changing.resolve("spam")
+    archives = changing.index.archives
+    pip.install(str(changing.prefix), pins, changing.said.append, index=changing.index)
+    kept = archives.path(Pin.of(pins[0]))
+    assert kept is not None
+    Path(kept).write_bytes(b"")
+    site = next(changing.prefix.glob("lib/python*/site-packages"))
+    shutil.rmtree(site / "spam-1.0.dist-info")
+
+    changing.install(pins)
+
+    assert pip.unmet(str(changing.prefix), pins) == []
+    assert archives.sound(Pin.of(pins[0]))
 
 
 def test_archives_that_no_pin_names_go(changing: Environment) -> None:
