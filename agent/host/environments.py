@@ -268,6 +268,11 @@ def _without_result(worker: str, user: str, done: Finished, root: str) -> HostEr
         )
     if "result: timeout" in done.errors:
         return TemporaryError(f"the {worker} worker did not end in time and was stopped")
+    if "code=killed/status=KILL" in done.errors:  # with control groups v1 systemd cannot tell why
+        return TemporaryError(
+            f"the {worker} worker was killed, by the kernel for lack of memory or by somebody",
+            hint="journalctl -k tells which; what is in force works as before, and agent apply begins anew",
+        )
     words = _shown(done.errors.strip()[-500:]) or "no words"
     return HostError(
         f"the {worker} worker exited {done.status} without a result: {words}",

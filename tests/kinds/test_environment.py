@@ -32,13 +32,14 @@ class Workers:
     lines: list[Any] = field(default_factory=lambda: [{"result": {"unmet": []}}])
     status: int = 0
     requests: list[Any] = field(default_factory=list)
+    errors: str = "setpriv: failed to execute: Permission denied\n"
 
     def run(self, argv: list[str], *, stdin: bytes, user: str | None, on_line: Any, **_: Any) -> Finished:
         self.requests.append((user, json.loads(stdin)))
         self.argv = argv
         for line in self.lines:
             on_line(line if isinstance(line, str) else json.dumps(line))
-        return Finished(self.status, "", "setpriv: failed to execute: Permission denied\n" if self.status else "")
+        return Finished(self.status, "", self.errors if self.status else "")
 
 
 @dataclass
@@ -333,6 +334,19 @@ def test_a_worker_without_a_result_names_its_last_words_and_the_way_out(prefix: 
         host.environments.work(work(prefix))
 
     assert "must be able to read the agent's own Python" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Finished with result: oom-kill\n", "killed for lack of memory"),
+        ("Finished with result: signal\nMain processes terminated with: code=killed/status=KILL\n", "or by somebody"),
+        ("Finished with result: timeout\n", "did not end in time"),
+    ],
+)
+def test_a_worker_that_was_killed_may_go_through_later(prefix: Path, said: str, told: str) -> None:
+    with pytest.raises(TemporaryError, match=told):
+        Host(Workers([], status=255, errors=said)).environments.work(work(prefix))
 
 
 def test_an_answer_is_not_kept_beyond_a_change(prefix: Path) -> None:
