@@ -158,12 +158,24 @@ def remove(place: Place) -> dict[str, Any]:
         if os.path.isdir(place.build(BEFORE)) and not os.path.lexists(place.link):
             os.rename(place.build(BEFORE), place.link)
         shutil.rmtree(place.builds, ignore_errors=True)
+    else:
+        _leave(place, current or "")
+        say(f"{stays} files that no package owns stay in {place.link}")
     if not any(_names(f"{place.root}/builds")):
         for name in _names(place.cache):
             _erase(f"{place.cache}/{name}")
-    if stays:
-        say(f"{stays} files that no package owns stay in {place.link}")
     return {"stays": stays}
+
+
+def _leave(place: Place, build: str) -> None:
+    """What stays of a build becomes a plain directory in the environment's place, unless something else is to come back there."""
+    if os.path.isdir(place.build(BEFORE)):
+        return
+    aside = f"{os.path.dirname(place.link)}/.{place.name}.left"
+    os.rename(place.build(build), aside)
+    os.unlink(place.link)
+    os.rename(aside, place.link)
+    shutil.rmtree(place.builds, ignore_errors=True)
 
 
 def _strip(place: Place, build: str) -> int:

@@ -303,9 +303,15 @@ def test_removal_takes_what_packages_own_and_nothing_else(worker: Worker) -> Non
     answer = worker.run("remove")
 
     assert answer == {"result": {"stays": 1}}
-    left = [path for path in worker.prefix.resolve().rglob("*") if not path.is_dir()]
-    assert [path.name for path in left] == ["notes.txt"]
+    assert not worker.prefix.is_symlink()
+    assert [path for path in worker.prefix.rglob("*") if not path.is_dir()] == [worker.prefix / "share/notes.txt"]
     assert (worker.prefix / "share/notes.txt").read_text() == "mine"
+    assert not Path(worker.place.builds).exists()
+
+    worker.apply("toy-app")
+    assert worker.prefix.is_symlink()
+    assert worker.run("remove") == {"result": {"stays": 0}}
+    assert (worker.prefix / "share/notes.txt").read_text() == "mine", "it was there before"
 
 
 def test_removal_leaves_no_directory_behind(worker: Worker) -> None:
