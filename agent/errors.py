@@ -81,7 +81,10 @@ class PlanError(AgentError):
 
 
 class HostError(AgentError):
-    """The host refused: what was tried, the status and the last words of whoever refused. ``about``: what the spec says that is to blame, as it is written there."""
+    """The host refused: what was tried, the status and the last words of whoever refused.
+
+    ``about``: what of the spec is to blame, as it is written there.
+    """
 
     def __init__(self, message: str, *, hint: str = "", about: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)

@@ -67,7 +67,8 @@ def updated(desired: Mapping[Ref, Resource], outcomes: Iterable[Outcome]) -> lis
     found = []
     for ref in sorted(ground):
         resource, change = desired[ref], results[ref].change if ref in results else None
-        if isinstance(resource, Environment) and change is not None and change.current is not None:
-            if {each.field for each in change.differences} == {"due"} and change.current.build:
-                found.append((resource, change.current.build))
+        if not isinstance(resource, Environment) or change is None or change.current is None:
+            continue
+        if {each.field for each in change.differences} == {"due"} and change.current.build:
+            found.append((resource, change.current.build))
     return found
