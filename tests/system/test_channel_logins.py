@@ -47,7 +47,9 @@ def test_the_way_into_a_channel_is_known_to_root_alone(site: Site, door: Basic |
 
     assert site.versions()["toy-app"] == "1.0"
     site.assert_as_wanted()
-    found = run(f"grep -rlF {SECRET} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev --exclude-dir=usr", check=False).stdout
+    found = run(
+        f"grep -rlF {SECRET} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev --exclude-dir=usr", check=False
+    ).stdout
     assert found == f"{FILE}\n"
     assert SECRET not in run("journalctl --no-pager --output=export").stdout
     for verb in (["agent", "plan"], ["agent", "status", "--json"], ["agent", "env", "show", "analysis", "--json"]):

@@ -173,4 +173,4 @@ def test_a_schedule_brings_newer_versions_and_takes_back_what_the_server_does_no
 
 def a_week_passes(site: Site) -> None:
     """Since the versions of the server's environment were chosen."""
-    site.machine.run(f"sed -i -E 's/\"solved\": [0-9]+/\"solved\": 1700000000/' {site.build('lab')}.json")
+    site.machine.run(f'sed -i -E \'s/"solved": [0-9]+/"solved": 1700000000/\' {site.build("lab")}.json')
