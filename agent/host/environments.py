@@ -141,8 +141,10 @@ class Environments:
         answer = self._ask(step.worker, step.user, request, step.label, step.timeout)
         with self._lock:
             self._unmet.clear()
-        if request.get("hold") and step.worker == "conda":
-            self._still_held(Place(request["root"], request["name"]), request["hold"], answer.get("build"))
+        if request.get("verb") == "remove" or (request.get("verb") == "apply" and not request["hold"]):
+            self._memory.perform(Remember(hold_key(place), None))  # something else was asked for since
+        elif request.get("hold") and step.worker == "conda":
+            self._still_held(place, request["hold"], answer.get("build"))
         return answer
 
     def go_back(self, environment: Environment, build: str) -> None:

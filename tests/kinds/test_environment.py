@@ -266,6 +266,26 @@ def test_what_a_person_went_back_to_is_as_wanted_until_the_spec_asks_for_somethi
     assert change(wanted, host) is not None, "another build is in force than the one gone back to"
 
 
+def test_what_was_gone_back_to_is_forgotten_once_the_spec_asked_for_something_else(
+    prefix: Path, tmp_path: Path
+) -> None:
+    note(prefix, packages=("numpy <2",))
+    host = Host(Workers([{"result": {"build": BUILD}}]), notes=str(tmp_path / "memory"))
+    wanted = environment(prefix)
+    key, held = hold_key(wanted.place), json.dumps({"asked": wanted.asked.digest(), "build": BUILD})
+
+    host.memory.perform(Remember(key, held))
+    host.environments.work(Work("conda", "nb", wanted.request("apply")))
+    assert host.memory.get(key) == held
+
+    host.environments.work(Work("conda", "nb", environment(prefix, packages=("numpy >=3",)).request("apply")))
+    assert host.memory.get(key) is None
+
+    host.memory.perform(Remember(key, held))
+    host.environments.work(Work("conda", "nb", wanted.request("remove")))
+    assert host.memory.get(key) is None
+
+
 def test_versions_are_told_from_names_of_files(prefix: Path) -> None:
     (prefix / "conda-meta/history").write_text("")
     (prefix / "conda-meta/odd.json").write_text("")
