@@ -138,14 +138,14 @@ def test_what_people_put_there_stays_and_is_named_until_it_is_gone(host: Host) -
     stay = {"database:analysis", "group:research", "directory:/srv/shared", "environment:tools"}
     assert set(done["orphans"]) == stay
     assert (
-        host.run("find /srv/shared /opt/conda/envs/tools/ -type f") == "/srv/shared/mine\n/opt/conda/envs/tools/mine\n"
+        host.run("find /srv/shared /opt/conda/envs/tools -type f") == "/srv/shared/mine\n/opt/conda/envs/tools/mine\n"
     )
     assert host.run("mariadb -N -e 'SELECT x FROM analysis.mine'; stat -c %G /srv/shared") == "7\nresearch\n"
     assert "analysis" not in host.run("mariadb -N -e 'SHOW GRANTS FOR notebook@localhost'")
     assert set(host.status()["orphans"]) == stay
     assert all(f"{ref} {STAYS}" in host.agent("status") for ref in stay)
 
-    host.run("rm /srv/shared/mine /opt/conda/envs/tools/mine")
+    host.run("rm -r /srv/shared/mine /opt/conda/envs/tools")
     assert_planned_done_and_settled(
         host, {"directory:/srv/shared", "environment:tools"}, {"database:analysis", "group:research"}
     )
