@@ -252,6 +252,17 @@ def test_files_with_the_prefix_have_the_time_of_their_package(made: Prefixes, tm
     assert (prefix / "share/toy-prefix/link").lstat().st_mtime_ns == link
 
 
+def test_a_file_that_others_share_keeps_its_time(made: Prefixes, tmp_path: Path) -> None:
+    prefix = made.make(tmp_path / "1", "toy-prefix")
+    shared = tmp_path / "shared"
+    shared.hardlink_to(prefix / "bin/toy-prefix")
+    os.utime(shared, (1_600_000_000, 1_600_000_000))
+
+    bytecode.settle_times(str(prefix))
+
+    assert shared.stat().st_mtime == 1_600_000_000
+
+
 def test_a_package_without_a_time_gets_a_fixed_one(made: Prefixes, tmp_path: Path) -> None:
     prefix = made.make(tmp_path / "1", "toy-prefix")
     (path,) = (prefix / "conda-meta").glob("toy-prefix-*.json")
