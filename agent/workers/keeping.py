@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from agent.host import builds, look
@@ -121,6 +121,8 @@ def others(place: Place) -> list[str]:
 
 def clean(request: Request) -> dict[str, Any]:
     """Old builds of one environment, and packages in the cache that no build of any environment is made of."""
+    from agent.workers.archives import Archives
+
     place = request.place
     doomed = old(place, request.keep, {request.hold})
     freed = sum(_bytes(place.build(build), shared=False) for build in doomed)
@@ -129,12 +131,16 @@ def clean(request: Request) -> dict[str, Any]:
         for build in doomed:
             discard(place, build)
     with locked(f"{place.cache}/.in-use"):
-        packages = _unused(place, set(doomed))
-        cached = sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
+        stay = list(_solutions(place, set(doomed)))
+        pins = [str(pin) for each in stay for pin in each.get("pypi", ())]
+        archives, spared = Archives(f"{place.cache}/pip/archives").forget(pins, dry_run=request.dry_run)
+        packages = _unused(place, stay)
+        cached = spared + sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
         for name in packages if not request.dry_run else ():
             say(f"removing {name}")
             _erase(f"{place.cache}/pkgs/{name}")
             _erase(f"{place.cache}/pkgs/{name}.lock")
+    packages += archives
     return {"builds": doomed, "packages": packages, "bytes": freed + cached, "cache_bytes": cached}
 
 
@@ -199,17 +205,19 @@ def _strip(place: Place, build: str) -> int:
     return stays
 
 
-def _unused(place: Place, doomed: Collection[str]) -> list[str]:
-    """Unpacked packages in the cache that no build of any environment, those that are to go left out, is made of."""
-    used = set()
+def _solutions(place: Place, doomed: Collection[str]) -> Iterator[dict[str, Any]]:
+    """What the builds of all environments are made of, without those of this one that are to go."""
     for name in _names(f"{place.root}/builds"):
         each = Place(place.root, name)
         for build in each.finished():
             if not (name == place.name and build in doomed):
-                packages = (solution(each, build) or {}).get("conda", ())
-                used |= {
-                    str(package.get("fn", "")).removesuffix(".conda").removesuffix(".tar.bz2") for package in packages
-                }
+                yield solution(each, build) or {}
+
+
+def _unused(place: Place, stay: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Unpacked packages in the cache that none of these builds is made of."""
+    files = {str(package.get("fn", "")) for each in stay for package in each.get("conda", ())}
+    used = {name.removesuffix(".conda").removesuffix(".tar.bz2") for name in files}
     cached = f"{place.cache}/pkgs"
     return sorted(name for name in _names(cached) if name not in used and os.path.isdir(f"{cached}/{name}"))
 

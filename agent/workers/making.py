@@ -60,10 +60,16 @@ class Making:
         self._carried: frozenset[str] = frozenset()
         self._lost: list[str] = []
 
-    async def run(self) -> dict[str, Any]:
-        """Raises WorkError and whatever the library raises; then nothing is left of it."""
+    async def run(self, finished: Sequence[str] = ()) -> dict[str, Any]:
+        """Makes nothing, and answers with ``reused``, if one of the ``finished`` builds for the same request has the very packages that are chosen.
+
+        Raises WorkError and whatever the library raises; then nothing is left of it.
+        """
         have = records_of.installed(self._place.build(self._base))[0] if self._base else []
         chosen = Chosen((), self._stem_of_installer()) if self._request.installer else await self._choose(have)
+        for build in finished:
+            if self._has(build, chosen):
+                return {"build": build, "reused": True, "linked": [], "removed": [], "carried": [], "lost": self._lost}
         self._check_space(chosen)
         build = self._free_name(chosen.name)
         prefix = self._place.build(build)
@@ -145,6 +151,13 @@ class Making:
             self._lost += lost
         return found, set()
 
+    def _has(self, build: str, chosen: Chosen) -> bool:
+        """Whether a build has what is chosen. Nobody knows that where pip has a say."""
+        if self._request.installer or self._asked.pip or chosen.pins:
+            return False
+        there, _ = records_of.installed(self._place.build(build))
+        return set(map(records_of.identity, there)) == set(map(records_of.identity, chosen.records))
+
     # ---- what a build is made of
 
     async def _fill(self, prefix: str, build: str, chosen: Chosen) -> tuple[Manifest, dict[str, Any]]:
@@ -211,12 +224,13 @@ class Making:
             return ()
         there, _ = records_of.installed(prefix)
         owned = pip.owned_by_conda(str(file) for record in there for file in record.files)
-        pins = chosen.pins
+        pins, request = chosen.pins, self._request
+        index = pip.Index(self._place.cache, request.offline, request.timeout, request.retries)
         if pins is None:
             before = (keeping.solution(self._place, self._base) or {}) if self._base and not self._newest else {}
             keep = [str(each) for each in before.get("pypi", ())]
-            pins = tuple(pip.resolve(prefix, self._asked.pip, owned, keep, say))
-        pip.install(prefix, pins, say)
+            pins = tuple(pip.resolve(prefix, self._asked.pip, owned, keep, say, index=index))
+        pip.install(prefix, pins, say, index=index)
         return pins
 
     def _entry(
@@ -289,15 +303,17 @@ def missing(request: Request, build: str, manifest: Manifest, entry: dict[str, A
     lacks = [f"record {os.path.basename(path)}" for path in unreadable]
     if asked.installer:
         return lacks + sorted(set(manifest.held) - {record.name.normalized for record in records})
+    requirements: Sequence[str] = asked.pip
     if asked.lock:
         there = {records_of.identity(record) for record in records}
-        wanted = (entry or keeping.solution(request.place, build) or {}).get("conda", ())
-        exact = [records_of.from_entry(each) for each in wanted]
+        whole = entry or keeping.solution(request.place, build) or {}
+        exact = [records_of.from_entry(each) for each in whole.get("conda", ())]
         lacks += [f"{r.name.normalized} {r.version}" for r in exact if records_of.identity(r) not in there]
+        requirements = [str(each) for each in whole.get("pypi", ())]
     else:
         channels = channels_of(replace(request, asked=asked, mirrors=()))
         lacks += records_of.unmet(records, specs_of(asked), channels.serves)
-    lacks += [f"pip:{each}" for each in pip.unmet(prefix, asked.pip)]
+    lacks += [f"pip:{each}" for each in pip.unmet(prefix, requirements)]
     return lacks + pip.replaced(prefix, [str(file) for record in records for file in record.files])
 
 
