@@ -5,28 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from http import HTTPStatus
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-Fault = Callable[[str], HTTPStatus | None]
-"""Given the path of a request, the status to answer with instead of the file, or None."""
 
 
 class _Files(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections
-
-    def __init__(self, *arguments: object, fault: Fault | None, **named: object) -> None:
-        self._fault = fault
-        super().__init__(*arguments, **named)  # type: ignore[arg-type]  # passed on as they came
-
-    def do_GET(self) -> None:
-        status = self._fault(self.path) if self._fault else None
-        if status is None:
-            super().do_GET()
-        else:
-            self.send_error(status)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -39,25 +24,14 @@ class _Server(ThreadingHTTPServer):
         pass  # a client that went away
 
 
-def server(directory: Path, bind: str = "127.0.0.1", port: int = 0, fault: Fault | None = None) -> ThreadingHTTPServer:
-    """A server for ``directory`` that listens already; port 0 is any free one. It serves when it is told to."""
-    return _Server((bind, port), functools.partial(_Files, directory=str(directory), fault=fault))
-
-
-def address(listening: ThreadingHTTPServer) -> str:
-    """The URL of what is served, without a slash at its end."""
-    host, port = listening.server_address[:2]
-    return f"http://{host!s}:{port}"
-
-
 @contextlib.contextmanager
-def served(directory: Path, bind: str = "127.0.0.1", fault: Fault | None = None) -> Iterator[str]:
+def served(directory: Path, bind: str = "127.0.0.1") -> Iterator[str]:
     """Serves ``directory`` in this process while the block runs; gives its URL."""
-    listening = server(directory, bind, fault=fault)
+    listening = _Server((bind, 0), functools.partial(_Files, directory=str(directory)))
     thread = threading.Thread(target=listening.serve_forever, daemon=True)
     thread.start()
     try:
-        yield address(listening)
+        yield f"http://{bind}:{listening.server_port}"
     finally:
         listening.shutdown()
         listening.server_close()

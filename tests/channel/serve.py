@@ -16,25 +16,6 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from agent.sandbox.serve import address, server
-
-__all__ = [
-    "Altered",
-    "Basic",
-    "Bearer",
-    "Fault",
-    "Mirror",
-    "Mute",
-    "Request",
-    "Slow",
-    "Times",
-    "Token",
-    "Truncated",
-    "address",
-    "served",
-    "server",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Truncated:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -10,11 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import pytest
 from agent.host import builds
 from agent.host.builds import Asked, Manifest, Place
 from tests.channel.build import build
-from tests.channel.serve import address, server
+from tests.channel.serve import Mirror
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.workers.conda import main; main()"
@@ -40,23 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass
-class Channel:
-    """A served channel. ``faults`` maps the end of a path to the status that a request for it gets."""
-
-    directory: Path
-    url: str = ""
-    faults: dict[str, HTTPStatus] = field(default_factory=dict)
-
-    def fault(self, path: str) -> HTTPStatus | None:
-        return next((status for end, status in self.faults.items() if path.endswith(end)), None)
-
-
-@dataclass
 class Worker:
     """Runs the worker on one environment; ``calls`` keeps its progress."""
 
     home: Path
-    channel: Channel
+    channel: Mirror
     progress: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -165,24 +152,17 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def serve(_built: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., Channel]]:
+def serve(_built: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., Mirror]]:
     """``serve("toy")``: a channel of one's own, to be spoiled at will."""
-    running: list[ThreadingHTTPServer] = []
+    with contextlib.ExitStack() as running:
+        count = itertools.count()
 
-    def start(*parts: str) -> Channel:
-        directory = tmp_path / f"channel-{len(running)}"
-        shutil.copytree(_built(*parts), directory)
-        channel = Channel(directory)
-        listening = server(directory, fault=channel.fault)
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        running.append(listening)
-        channel.url = address(listening)
-        return channel
+        def start(*parts: str) -> Mirror:
+            directory = tmp_path / f"channel-{next(count)}"
+            shutil.copytree(_built(*parts), directory)
+            return running.enter_context(Mirror(directory))
 
-    yield start
-    for listening in running:
-        listening.shutdown()
-        listening.server_close()
+        yield start
 
 
 @pytest.fixture
@@ -195,13 +175,13 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def worker(serve: Callable[..., Channel], home: Path) -> Worker:
+def worker(serve: Callable[..., Mirror], home: Path) -> Worker:
     """With the toy channel."""
     return Worker(home, serve("toy"))
 
 
 @pytest.fixture
-def python_worker(serve: Callable[..., Channel], home: Path) -> Worker:
+def python_worker(serve: Callable[..., Mirror], home: Path) -> Worker:
     """With Python 2.7 and 3.11 and the toys; pip sees nothing but the wheels in ``wheels``."""
     worker = Worker(home, serve("py311", "py27", "toy"))
     wheels = home / "wheels"

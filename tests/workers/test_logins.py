@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import urllib.parse
-from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.channel.serve import Basic, Bearer, Door, Mirror, Token
-from tests.workers.conftest import Channel, Worker
+from tests.workers.conftest import Worker
 
 SECRET = "cAnArY/of+a:channel%1"
 BASIC = (Basic("reader", SECRET), {"scheme": "basic", "username": "reader"})
@@ -23,14 +22,8 @@ DOORS = pytest.mark.parametrize(("door", "login"), [BASIC, BEARER, IN_PATH], ids
 
 
 @pytest.fixture
-def mirror(serve: Callable[..., Channel], home: Path) -> Iterator[Mirror]:
-    with Mirror(serve("toy").directory) as mirror:
-        yield mirror
-
-
-@pytest.fixture
-def guest(mirror: Mirror, home: Path) -> Worker:
-    return Worker(home, Channel(mirror.directory, mirror.url))
+def mirror(worker: Worker) -> Mirror:
+    return worker.channel
 
 
 def known(door: Door, login: dict[str, str], host: str = "127.0.0.1") -> list[dict[str, Any]]:
@@ -50,47 +43,47 @@ def assert_nowhere(worker: Worker, text: str) -> None:
 @DOORS
 @pytest.mark.parametrize("by_mirror", [False, True], ids=["channel", "mirror"])
 def test_a_login_opens_the_server_that_it_is_for(
-    guest: Worker, mirror: Mirror, door: Door, login: dict[str, str], by_mirror: bool
+    worker: Worker, mirror: Mirror, door: Door, login: dict[str, str], by_mirror: bool
 ) -> None:
     mirror.door = door
     where: dict[str, Any] = (
         {"channels": ["conda-forge"], "mirrors": [["conda-forge", [mirror.url]]]} if by_mirror else {}
     )
 
-    answer = guest.run(packages=["toy-app"], logins=known(door, login), **where)
+    answer = worker.run(packages=["toy-app"], logins=known(door, login), **where)
 
     assert "result" in answer, answer
-    assert guest.versions() == {"toy-app": "2.0", "toy-lib": "2.0"}
-    assert_nowhere(guest, known(door, login)[0]["secret"])
+    assert worker.versions() == {"toy-app": "2.0", "toy-lib": "2.0"}
+    assert_nowhere(worker, known(door, login)[0]["secret"])
 
 
 @DOORS
-def test_a_login_goes_to_no_other_server(guest: Worker, mirror: Mirror, door: Door, login: dict[str, str]) -> None:
+def test_a_login_goes_to_no_other_server(worker: Worker, mirror: Mirror, door: Door, login: dict[str, str]) -> None:
     mirror.door = door
     logins = known(door, login, "conda.anaconda.org")
 
-    error = guest.refused("toy-app", channels=["conda-forge"], mirrors=[["conda-forge", [mirror.url]]], logins=logins)
+    error = worker.refused("toy-app", channels=["conda-forge"], mirrors=[["conda-forge", [mirror.url]]], logins=logins)
 
     assert "401" in error["message"]
     assert {request.status for request in mirror.requests} == {401}
     assert not any("/t/" in request.path for request in mirror.requests)
 
 
-def test_a_token_in_an_address_is_left_out_of_what_is_said(guest: Worker, mirror: Mirror) -> None:
+def test_a_token_in_an_address_is_left_out_of_what_is_said(worker: Worker, mirror: Mirror) -> None:
     mirror.door, login = IN_PATH
     mirror.faults["toy-lib-2.0-0.tar.bz2"] = HTTPStatus.NOT_FOUND
 
-    error = guest.refused("toy-app", logins=known(mirror.door, login))
+    error = worker.refused("toy-app", logins=known(mirror.door, login))
 
     assert "toy-lib-2.0-0.tar.bz2" in error["message"]
     assert mirror.door.token not in json.dumps(error)
     assert mirror.asked(f"/t/{mirror.door.token}/noarch/toy-lib-2.0-0.tar.bz2")
 
 
-def test_a_wrong_password_is_said_and_is_no_temporary_failure(guest: Worker, mirror: Mirror) -> None:
+def test_a_wrong_password_is_said_and_is_no_temporary_failure(worker: Worker, mirror: Mirror) -> None:
     mirror.door = Basic("reader", "another")
 
-    error = guest.refused("toy-app", logins=known(*BASIC))
+    error = worker.refused("toy-app", logins=known(*BASIC))
 
     assert "401" in error["message"]
     assert not error["temporary"]
