@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from agent.host import builds
@@ -130,7 +131,7 @@ async def _updated(request: Request, current: str, mine: Manifest) -> dict[str, 
     """Newer versions where they work; where they do not, the build in force stays, and its manifest says why."""
     place, now = request.place, int(time.time())
     try:
-        made = await _make(request, newest=True)
+        made = await _make(request, newest=True, finished=[current])
     except Exception as error:
         why = explained(error)
         say(f"the update failed, build {current} stays in force: {why}")
@@ -145,10 +146,12 @@ async def _updated(request: Request, current: str, mine: Manifest) -> dict[str, 
 
 async def _propose(request: Request) -> dict[str, Any]:
     place, current = request.place, request.place.in_force()
-    there = place.finished()
-    made = await _make(request, newest=request.due)
-    for build, manifest in there.items():
-        if _same(place, build, made["build"]) and manifest.serves(request.asked) and _whole(request, build, manifest):
+    there = [
+        build for build, each in place.finished().items() if each.serves(request.asked) and _whole(request, build, each)
+    ]
+    made = await _make(request, newest=request.due, finished=there)
+    for build in there if "reused" not in made else ():
+        if _same(place, build, made["build"]):
             keeping.discard(place, made["build"])
             made = {**made, "build": build, "reused": True}
             break
@@ -182,10 +185,12 @@ def _into_force(request: Request, made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-async def _make(request: Request, *, again: str | None = None, newest: bool = False) -> dict[str, Any]:
+async def _make(
+    request: Request, *, again: str | None = None, newest: bool = False, finished: Sequence[str] = ()
+) -> dict[str, Any]:
     from agent.workers.making import Making
 
-    return await Making(request, again=again, newest=newest).run()
+    return await Making(request, again=again, newest=newest).run(finished)
 
 
 def _lacks(request: Request) -> list[str]:

@@ -156,7 +156,7 @@ class Making:
         if self._request.installer or self._asked.pip or chosen.pins:
             return False
         there, _ = records_of.installed(self._place.build(build))
-        return set(map(records_of.identity, there)) == set(map(records_of.identity, chosen.records))
+        return self._digest(there) == self._digest(chosen.records)
 
     # ---- what a build is made of
 

@@ -153,6 +153,15 @@ def test_a_proposal_changes_nothing_until_it_is_taken(worker: Worker) -> None:
     assert "error" in worker.run("flip", build="0123456789ab")
 
 
+def test_a_proposal_of_what_is_there_already_makes_no_build(worker: Worker) -> None:
+    worker.apply("toy-lib")
+
+    proposed = worker.run("propose", packages=["toy-lib"], due=True)["result"]
+
+    assert (proposed["build"], proposed["same"], proposed["reused"]) == (worker.build, True, True)
+    assert worker.progress == ["solving"]
+
+
 def test_what_a_person_went_back_to_is_held_and_repaired(worker: Worker) -> None:
     worker.apply("toy-lib 1.0")
     old = worker.build
