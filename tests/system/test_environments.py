@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from agent.sandbox.installed import agent_root
 from tests.channel.publish import publish
-from tests.channel.serve import Altered, Slow
+from tests.channel.serve import Slow
 from tests.channel.toys import later_toys
-from tests.system.conda_site import BUILDS, PREFIX, SPEC, Site, own_copy, served
+from tests.system.conda_site import PREFIX, Site, own_copy, served
 from tests.system.conftest import Boot
 
 KERNEL = "/etc/agent/jupyter/share/kernels/analysis/kernel.json"
@@ -58,93 +57,6 @@ def test_an_environment_lives_from_the_spec_to_its_removal(site: Site) -> None:
     site.apply()
     assert run("test -e /opt/conda", check=False).status == 1
     site.assert_as_wanted()
-
-
-def test_a_failed_update_costs_nobody_a_working_environment(site: Site) -> None:
-    site.declare("toy-app 1.*")
-    site.apply()
-    build = site.build()
-    site.declare("toy-app 2.*")
-    site.mirror.faults["toy-lib-2.0-0.tar.bz2"] = HTTPStatus.NOT_FOUND
-
-    said = site.apply(status=3)
-
-    assert "toy-lib-2.0-0.tar.bz2" in said
-    assert site.build() == build
-    assert site.builds() == {build}, "nothing is left of the one that failed"
-    assert site.machine.run(f"{PREFIX}/bin/toy-app").stdout == f"toy-app 1.0 in {build}\n"
-    site.mirror.faults.clear()
-    site.apply()
-    assert site.versions()["toy-app"] == "2.0"
-
-
-def test_packages_that_contradict_each_other_are_explained(site: Site) -> None:
-    site.declare("toy-app 2.*", "toy-old")
-
-    said = site.apply(status=3)
-
-    assert "no set of packages meets the request" in said
-    assert "toy-lib >=2.0,<3.0a0" in said
-    assert f"asked for at {SPEC}:9:18 (toy-app 2.*), {SPEC}:9:33 (toy-old)" in said
-
-
-def test_a_package_that_was_altered_on_its_way_is_not_installed(site: Site) -> None:
-    site.declare("toy-app 1.*")
-    site.apply()
-    build = site.build()
-    site.mirror.faults["toy-lib-2.0-0.tar.bz2"] = Altered()
-    site.declare("toy-app 2.*")
-
-    said = site.apply(status=3)
-
-    assert "hash mismatch" in said
-    assert "toy-lib-2.0-0.tar.bz2" in said
-    assert site.builds() == {build}
-    site.mirror.faults.clear()
-    site.apply()
-    assert site.versions()["toy-app"] == "2.0"
-
-
-def test_a_channel_that_is_gone_costs_nobody_a_working_environment(site: Site) -> None:
-    site.declare("toy-app 1.*")
-    site.apply()
-    site.mirror.stop()
-    site.apply()
-
-    site.declare("toy-app 2.*")
-    said = site.apply(status=3)
-
-    assert site.channel in said
-    assert site.versions()["toy-app"] == "1.0"
-    site.mirror.start()
-    site.apply()
-    assert site.versions()["toy-app"] == "2.0"
-
-
-def test_an_agent_killed_in_the_middle_is_made_up_for(site: Site) -> None:
-    run = site.machine.run
-    site.declare("toy-app 1.*")
-    site.apply()
-    first, unfinished = site.build(), 0
-    site.declare("toy-app", "toy-big", "toy-many")
-    for milliseconds in (0, 10, 30, 60, 100):
-        run("systemd-run --quiet --collect --unit=apply agent apply")
-        run(f"until [ $(find {BUILDS} -mindepth 1 -maxdepth 1 -type d | wc -l) -gt 1 ]; do :; done", timeout=30)
-        run(f"sleep {milliseconds / 1000}; systemctl kill --signal=KILL apply 'run-*.service'", check=False)
-        run("while systemctl -q is-active apply; do sleep 0.05; done")
-        unfinished += site.build() == first
-        assert run(f"{PREFIX}/bin/toy-app").stdout.startswith("toy-app"), "one or the other works"
-
-        site.apply()
-
-        site.assert_as_wanted()
-        assert run(f"ls {PREFIX}/share/toy-many | wc -l").stdout.strip() == "1000"
-        run(f"ln -sfn ../builds/analysis/{first.rpartition('/')[2]} {PREFIX}; chown -h nb: {PREFIX}")
-        run(
-            f"cd {BUILDS}; find . -mindepth 1 -maxdepth 1 ! -name '{first.rpartition('/')[2]}*' ! -name lock -exec rm -r {{}} +"
-        )
-        run("rm -rf /opt/conda/pkgs/*")
-    assert unfinished, "none of the kills came in time"
 
 
 def test_a_kernel_runs_in_its_environment_and_comes_back_when_it_is_deleted(site: Site) -> None:
@@ -255,20 +167,3 @@ def test_newer_versions_come_when_they_are_asked_for_and_go_again(site: Site) ->
     run(["agent", "env", "update", "analysis", "--yes"])
     assert site.versions()["toy-app"] == "2.1"
     assert site.build().startswith(new.partition(".")[0])
-
-
-def test_thirty_environments_are_made_in_one_pass_and_looked_at_without_a_worker(site: Site) -> None:
-    run = site.machine.run
-    some = "".join(f"    e{number}: {{packages: [toy-app {1 + number % 2}.*, toy-prefix]}}\n" for number in range(30))
-    site.write(f"user: {{name: nb}}\nconda:\n  mirrors: {{conda-forge: [{site.channel}]}}\n  environments:\n{some}")
-
-    site.apply()
-
-    for number in (0, 7, 29):
-        assert run(f"/opt/conda/envs/e{number}/bin/toy-app").stdout.startswith(f"toy-app {1 + number % 2}.0 in ")
-    assert len(site.mirror.asked("toy-app-1.0-0.tar.bz2")) == 1, "they share a cache"
-    asked = len(site.mirror.requests)
-    begun = run("journalctl --no-pager -u 'run-*.service' | wc -l").stdout
-    site.assert_as_wanted()
-    assert run("journalctl --no-pager -u 'run-*.service' | wc -l").stdout == begun
-    assert len(site.mirror.requests) == asked
