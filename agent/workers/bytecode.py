@@ -31,14 +31,14 @@ _QUERY_SECONDS = 60
 
 # Both run in the environment's Python, 2.7 to current.
 _QUERY = """
-import json, sys
+import sys
 try:
-    from importlib.util import MAGIC_NUMBER as magic
+    from _frozen_importlib_external import MAGIC_NUMBER as magic
 except ImportError:
     from imp import get_magic
     magic = get_magic()
 tag = getattr(getattr(sys, "implementation", None), "cache_tag", "")
-print(json.dumps([list(sys.version_info[:2]), tag, [each for each in bytearray(magic)]]))
+print('[[%d, %d], "%s", %s]' % (sys.version_info[0], sys.version_info[1], tag, list(bytearray(magic))))
 """
 # In: one line for each file, of its source, where the byte-code goes, and the source's name in it, with NUL between.
 _COMPILE = r"""
@@ -209,19 +209,27 @@ def _linked(before: str, source: str, python: _Python, header: bytes, shown: str
         if not _equal(before, source):
             return False
         code = python.target(before)
-        with open(os.open(code, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(code, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", 0) as file:
             content = file.read()
         # what a program compiled by itself has another name in it
         if not content.startswith(header) or os.fsencode(shown) not in content:
             return False
-        target = python.target(source)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(target)
-        os.link(code, target, follow_symlinks=False)
+        _link(code, python.target(source))
     except OSError:
         return False
     return True
+
+
+def _link(one: str, other: str) -> None:
+    """In most cases one call of the kernel: there are thousands of files."""
+    try:
+        os.link(one, other, follow_symlinks=False)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(other), exist_ok=True)
+        os.link(one, other, follow_symlinks=False)
+    except FileExistsError:
+        os.unlink(other)
+        os.link(one, other, follow_symlinks=False)
 
 
 def _equal(one: str, other: str) -> bool:

@@ -142,7 +142,8 @@ def distributions(prefix: str) -> dict[str, str]:
 
 def replaced(prefix: str, files: Iterable[str]) -> list[str]:
     """Distributions that conda brought, told from the files of its records, and that pip replaced or removed since."""
-    gone = owned_by_conda(file for file in files if not os.path.lexists(f"{prefix}/{file}"))
+    theirs = (file for file in files if _OWNED.search(file))
+    gone = owned_by_conda(file for file in theirs if not os.path.lexists(f"{prefix}/{file}"))
     return sorted(f"{name} {version}" for name, version in gone.items())
 
 
