@@ -179,7 +179,9 @@ DRIFTS = {
         seen=f"runuser -u notebook -- {TOOLS}/bin/python -c 'import six'",
     ),
     "conda package of the server's deleted": Drift(
-        "rm /opt/conda/envs/jupyter/conda-meta/notebook-*.json", update("environment:jupyter")
+        "rm /opt/conda/envs/jupyter/conda-meta/notebook-*.json",
+        {**update("environment:jupyter"), "unit:jupyter.service": "restart"},
+        ("jupyter.service",),  # it runs from the build that was spoiled
     ),
     "pip package removed": Drift(
         f"runuser -u notebook -- {TOOLS}/bin/python -m pip --quiet uninstall -y humanize",
@@ -280,7 +282,9 @@ def test_what_is_changed_by_hand_is_shown_as_drift_and_repaired(host: Host, drif
 
 
 def _marks(actions: Mapping[str, str]) -> dict[str, str]:
-    return {ref: {"create": "+", "update": "~", "delete": "-"}[action] for ref, action in actions.items()}
+    return {
+        ref: {"create": "+", "update": "~", "delete": "-", "restart": ">"}[action] for ref, action in actions.items()
+    }
 
 
 @dataclass(frozen=True)
