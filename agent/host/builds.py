@@ -121,8 +121,8 @@ class Place:
 
     def build_of(self, target: str) -> str | None:
         """The build that a link's text stands for; None for anything else."""
-        found = re.fullmatch(rf"\.\./builds/{re.escape(self.name)}/({BUILD}|{BEFORE})", target)
-        return found[1] if found else None
+        build = target.removeprefix(self.target(""))
+        return build if build != target and re.fullmatch(f"{BUILD}|{BEFORE}", build) else None
 
     def in_force(self) -> str | None:
         """For the worker, and for what needs no evidence; the kinds ask `Environments.build`."""
