@@ -101,6 +101,11 @@ class Place:
     def lock(self) -> str:
         return f"{self.builds}/lock"
 
+    @property
+    def removing(self) -> str:
+        """Is there while the environment is being taken away."""
+        return f"{self.root}/builds/.{self.name}.removing"
+
     def build(self, build: str) -> str:
         return f"{self.builds}/{build}"
 

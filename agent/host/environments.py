@@ -64,6 +64,10 @@ class Environments:
         build = place.build_of(os.fsdecode(answer[4]))
         return build if build and self._looks.ask("stamp", f"{place.build(build)}/conda-meta") is not None else None
 
+    def half_removed(self, place: Place) -> bool:
+        """Whether a worker that was to take it away was killed at it."""
+        return self._looks.ask("file", place.removing) is not None
+
     def installed(self, prefix: str) -> Mapping[str, str] | None:
         """Version of each conda package by name, from the names of the files in conda-meta; None without an environment."""
         names = self._names(f"{prefix}/conda-meta")

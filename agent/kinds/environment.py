@@ -96,7 +96,7 @@ class Environment(Resource):
     def read(self, host: Host) -> EnvironmentState | None:
         environments = host.environments
         if (build := environments.build(self.place)) is None:
-            return None
+            return _state(Asked()) if environments.half_removed(self.place) else None
         if host.accounts.user(self.owner) is None:
             raise NotYetReadable(f"{self.place.link} can only be examined as {self.owner}, who does not exist")
         found, asked = environments.manifest(self.place), self.asked

@@ -12,23 +12,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from agent.host import builds, look
-from agent.host.builds import BEFORE, BUILD, Place
+from agent.host.builds import BUILD, Place
 from agent.workers.request import Request, locked, say
 
-LIBRARIES = ("bin", "lib", "conda-meta", "__pycache__")
-"""Below these, what its owner added to an environment are packages, which go with it."""
 _MOST_OTHERS = 8
 
 
 def sweep(place: Place) -> None:
     """Takes away what a worker that was killed left: builds without a manifest, and temporary files."""
-    for name in _names(place.builds):
+    for name in names_in(place.builds):
         if (re.fullmatch(BUILD, name) and not os.path.exists(place.manifest(name))) or name.endswith(".new"):
-            _erase(f"{place.builds}/{name}")
-    for name in _names(place.builds):
+            erase(f"{place.builds}/{name}")
+    for name in names_in(place.builds):
         build = re.match(BUILD, name)
         if build and name != build[0] and not os.path.isdir(place.build(build[0])):
-            _erase(f"{place.builds}/{name}")
+            erase(f"{place.builds}/{name}")
 
 
 def discard(place: Place, build: str) -> None:
@@ -36,7 +34,7 @@ def discard(place: Place, build: str) -> None:
     if build == place.in_force() or not re.fullmatch(BUILD, build):
         return
     for path in (place.manifest(build), place.solution(build), place.files(build), place.build(build)):
-        _erase(path)
+        erase(path)
 
 
 def prune(place: Place, keep: int, held: Collection[str] = ()) -> list[str]:
@@ -59,7 +57,7 @@ def old(place: Place, keep: int, held: Collection[str] = ()) -> list[str]:
 def in_use(prefixes: Iterable[str]) -> set[str]:
     """Those of the directories that a program of this account runs from, or works in."""
     wanted, found = list(prefixes), set()
-    for process in _names("/proc"):
+    for process in names_in("/proc"):
         if process.isdigit():
             for link in ("exe", "cwd"):
                 with contextlib.suppress(OSError):
@@ -111,7 +109,7 @@ def note_files(place: Place, build: str, names: Iterable[str]) -> None:
 def others(place: Place) -> list[str]:
     """Builds in force of other environments, the newest of them first."""
     found = []
-    for name in _names(f"{place.root}/builds"):
+    for name in names_in(f"{place.root}/builds"):
         each = Place(place.root, name)
         build = each.in_force()
         if name != place.name and build and (manifest := builds.read(each.manifest(build))):
@@ -138,76 +136,15 @@ def clean(request: Request) -> dict[str, Any]:
         cached = spared + sum(_bytes(f"{place.cache}/pkgs/{name}", shared=True) for name in packages)
         for name in packages if not request.dry_run else ():
             say(f"removing {name}")
-            _erase(f"{place.cache}/pkgs/{name}")
-            _erase(f"{place.cache}/pkgs/{name}.lock")
+            erase(f"{place.cache}/pkgs/{name}")
+            erase(f"{place.cache}/pkgs/{name}.lock")
     packages += archives
     return {"builds": doomed, "packages": packages, "bytes": freed + cached, "cache_bytes": cached}
 
 
-def remove(place: Place) -> dict[str, Any]:
-    """Takes the whole environment away but for files that its owner put there beside packages; those stay, and are counted.
-
-    What stood in its place before comes back.
-    """
-    sweep(place)
-    current = place.in_force()
-    for build in place.finished():
-        if build != current:
-            discard(place, build)
-    stays = 0
-    if current not in (None, BEFORE):
-        say("removing it")
-        stays = _strip(place, current or "")
-    if not stays:
-        with contextlib.suppress(OSError):  # not there, or a directory of somebody else
-            os.unlink(place.link)
-        if os.path.isdir(place.build(BEFORE)) and not os.path.lexists(place.link):
-            os.rename(place.build(BEFORE), place.link)
-        shutil.rmtree(place.builds, ignore_errors=True)
-    else:
-        _leave(place, current or "")
-        say(f"{stays} files that no package owns stay in {place.link}")
-    if not any(_names(f"{place.root}/builds")):
-        for name in _names(place.cache):
-            _erase(f"{place.cache}/{name}")
-    return {"stays": stays}
-
-
-def _leave(place: Place, build: str) -> None:
-    """What stays of a build becomes a plain directory in the environment's place, unless something else is to come back there."""
-    if os.path.isdir(place.build(BEFORE)):
-        return
-    aside = f"{os.path.dirname(place.link)}/.{place.name}.left"
-    os.rename(place.build(build), aside)
-    os.unlink(place.link)
-    os.rename(aside, place.link)
-    shutil.rmtree(place.builds, ignore_errors=True)
-
-
-def _strip(place: Place, build: str) -> int:
-    """Takes away what a build was finished with, and libraries that were added to it. How many files stay."""
-    prefix, finished = place.build(build), frozenset(files(place, build))
-    stays = 0
-    for directory, below, names in os.walk(prefix, topdown=False):
-        within = os.path.relpath(directory, prefix)
-        for name in (*names, *(each for each in below if os.path.islink(f"{directory}/{each}"))):
-            path = os.path.normpath(f"{within}/{name}")
-            if path in finished or LIBRARIES[-1] in path.split("/") or path.split("/")[0] in LIBRARIES:
-                os.unlink(f"{directory}/{name}")
-            else:
-                stays += 1
-        with contextlib.suppress(OSError):  # not empty
-            os.rmdir(directory)
-    if not stays:
-        discarded = (place.manifest(build), place.solution(build), place.files(build), prefix)
-        for path in discarded:
-            _erase(path)
-    return stays
-
-
 def _solutions(place: Place, doomed: Collection[str]) -> Iterator[dict[str, Any]]:
     """What the builds of all environments are made of, without those of this one that are to go."""
-    for name in _names(f"{place.root}/builds"):
+    for name in names_in(f"{place.root}/builds"):
         each = Place(place.root, name)
         for build in each.finished():
             if not (name == place.name and build in doomed):
@@ -219,7 +156,7 @@ def _unused(place: Place, stay: Iterable[Mapping[str, Any]]) -> list[str]:
     files = {str(package.get("fn", "")) for each in stay for package in each.get("conda", ())}
     used = {name.removesuffix(".conda").removesuffix(".tar.bz2") for name in files}
     cached = f"{place.cache}/pkgs"
-    return sorted(name for name in _names(cached) if name not in used and os.path.isdir(f"{cached}/{name}"))
+    return sorted(name for name in names_in(cached) if name not in used and os.path.isdir(f"{cached}/{name}"))
 
 
 def _bytes(path: str, *, shared: bool) -> int:
@@ -233,7 +170,7 @@ def _bytes(path: str, *, shared: bool) -> int:
     return total
 
 
-def _erase(path: str) -> None:
+def erase(path: str) -> None:
     """A file, a link or a tree; gone already is fine."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
@@ -242,7 +179,7 @@ def _erase(path: str) -> None:
             os.unlink(path)
 
 
-def _names(directory: str) -> list[str]:
+def names_in(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError:

@@ -7,6 +7,7 @@ import fcntl
 import functools
 import json
 import os
+import select
 import sys
 import threading
 import time
@@ -100,6 +101,14 @@ def speak(line: Mapping[str, Any]) -> None:
     with _speaking, contextlib.suppress(OSError):  # nobody listens any more: the work is finished all the same
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+
+
+def require_listener() -> None:
+    """Raises WorkError when whoever asked has ended: what it wanted may not be what is wanted now, and the next one to ask will say."""
+    output = select.poll()
+    output.register(1, 0)  # a pipe without a reader is an error (poll(2)), which is told in any case
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
+        raise WorkError("whoever asked for this has ended", temporary=True)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -431,3 +432,13 @@ def test_it_needs_its_owner_and_survives_being_written_down(prefix: Path) -> Non
     assert list(resource.needs()) == [Ref("user", "nb"), Ref("directory", "/opt/conda/envs")]
     assert records.from_record(json.loads(json.dumps(records.to_record(resource)))) == resource
     assert resource.desired() == EnvironmentState(("conda-forge",), frozenset({"numpy >=2"}), frozenset())
+
+
+def test_one_that_was_half_taken_away_is_there_until_somebody_finishes_it(prefix: Path) -> None:
+    resource = environment(prefix)
+    shutil.rmtree(prefix)
+    assert resource.read(Host()) is None
+
+    Path(resource.place.removing).touch()
+
+    assert resource.read(Host()) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import time
@@ -37,3 +38,35 @@ def test_a_worker_killed_at_any_of_fifty_points_costs_nobody_an_environment(work
         worker.apply(*NEW)
         assert (worker.build, worker.builds()) == (new, sorted([old, new])), f"point {point}"
     assert 0 < done < POINTS, f"{done} of {POINTS} ended before they were killed: the points do not lie in the work"
+
+
+def test_a_worker_whose_asker_has_ended_puts_nothing_in_force(worker: Worker) -> None:
+    worker.apply(*OLD)
+    old = worker.build
+    process = worker.start(packages=NEW)
+    assert process.stdout
+    while "linking" not in process.stdout.readline():
+        assert process.poll() is None
+    process.stdout.close()
+    process.wait(timeout=60)
+
+    assert worker.build == old
+    assert len(worker.builds()) == 2, "what is made is kept for the next one"
+    worker.apply(*NEW)
+    assert worker.build != old
+    assert not any(text.startswith("solving") for text in worker.progress)
+
+
+def test_a_worker_that_waits_for_another_gives_up_when_its_asker_has_ended(worker: Worker) -> None:
+    worker.apply(*OLD)
+    old = worker.build
+    with open(worker.place.lock) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = worker.start("remove")
+        assert process.stdout
+        assert "waiting" in process.stdout.readline()
+        process.stdout.close()
+    process.wait(timeout=60)
+
+    assert worker.build == old
+    assert worker.unmet() == []
