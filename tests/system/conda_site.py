@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.sandbox import Machine
+from agent.sandbox.installed import agent_root
 from tests.channel.serve import Mirror
 from tests.system import roots
 
@@ -122,3 +123,10 @@ def served(machine: Machine, directory: Path) -> Iterator[Site]:
     """The channel is served to the host alone."""
     with Mirror(directory, bind=machine.gateway) as mirror:
         yield Site(machine, mirror)
+
+
+@contextmanager
+def booted(directory: Path) -> Iterator[Site]:
+    """A host with the agent, and a channel of its own below the directory."""
+    with Machine(agent_root()) as machine, served(machine, own_copy((), directory / "channel")) as site:
+        yield site

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from agent.sandbox import Machine
-from agent.sandbox.installed import agent_root
 from tests.channel.installer import write_installer
-from tests.system.conda_site import ROOT, Site, own_copy, served
+from tests.system.conda_site import ROOT, Site, booted
 
 SPEC = """
 user:
@@ -32,10 +30,7 @@ RAN = f"{ROOT}/pkgs/installer-ran"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with (
-        Machine(agent_root()) as machine,
-        served(machine, own_copy((), tmp_path_factory.mktemp("site") / "channel")) as site,
-    ):
+    with booted(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
