@@ -19,6 +19,7 @@ SECONDS = 1800
 """For one run of pip; it may build packages."""
 ELSEWHERE = "conda's packages keep their versions; ask for it under 'packages'"
 _CAUSE = re.compile(r"^The conflict is caused by:\n((?:[ \t]+\S.*\n)+)", re.MULTILINE)
+_MISMATCH = re.compile(r"DO NOT MATCH THE HASHES.*\n((?:[ \t]+\S.*(?:\n|$))+)")
 _DEPENDS = re.compile(r"^\s*(\S+(?: \S+)?) depends on (.+)$", re.MULTILINE)
 _CONSTRAINED = re.compile(r"The user requested \(constraint\) ([A-Za-z0-9._-]+?)\s*=+")
 _NOT_FOUND = re.compile(r"satisfies the requirement ([^\s(]+(?: ?[<>=!~][^\s(]+)*)(?: \(from (?!versions:)([^()]+)\))?")
@@ -116,6 +117,9 @@ def _name(requirement: str) -> str:
 
 
 def _told(words: str) -> str:
+    if mismatch := _MISMATCH.search(words):
+        archives = re.sub(r" \(from -r \S+ \(line \d+\)\)", "", " ".join(mismatch[1].split()))
+        return f"an archive has another hash than the one that was chosen, so it was not used: {archives}"[:1000]
     if cause := _CAUSE.search(words):
         return "; ".join(line.strip() for line in cause[1].splitlines())[:1000]
     errors = [line.removeprefix("ERROR: ") for line in words.splitlines() if line.startswith("ERROR")]
