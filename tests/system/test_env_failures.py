@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
 
-from tests.channel.serve import Altered, Basic, Bearer, Door, Fault, Slow, Token, Truncated
+from tests.channel.serve import Altered, Basic, Bearer, Door, Fault, Mute, Slow, Token, Truncated
 from tests.system.conda_site import BASE, BUILDS, PREFIX, ROOT, SPEC, Site, booted
 
-LOCK = "/etc/agent/spec.lock"
 INDEX = ("repodata.json", "repodata.json.zst", "repodata.json.bz2", "repodata_shards.msgpack.zst")
 NEEDED = "toy-lib-2.0-0.tar.bz2"
 """What an update from toy-app 1 to 2 has to fetch."""
@@ -111,6 +111,23 @@ def test_offline_the_cache_is_enough(site: Site) -> None:
     assert works(site, "2.0")
 
 
+def test_a_channel_that_never_answers_is_not_waited_for(site: Site) -> None:
+    before = site.build()
+    site.mirror.faults |= dict.fromkeys(INDEX, Mute())
+    site.machine.run(f"rm -rf {ROOT}/pkgs/*")
+    text = BASE.format(channel=site.channel, packages='["toy-app 2.*"]', kernel="false")
+    site.write(text.replace("conda:\n", "conda:\n  timeout: 2s\n  retries: 1\n"))
+    begun = time.monotonic()
+
+    told = site.apply(status=3)
+
+    assert time.monotonic() - begun < 60
+    assert "timed out" in told
+    assert site.channel in told
+    assert site.builds() == {before}
+    assert works(site)
+
+
 @pytest.mark.parametrize("gone", [True, False], ids=["the whole server", "only the index"])
 def test_an_index_that_cannot_be_reached_is_known_from_earlier(site: Site, gone: bool) -> None:
     site.declare("toy-app 2.*", "toy-big")
@@ -171,6 +188,11 @@ KEPT = "/etc/agent/secrets/channel"
 PLACES = "/etc /home /opt/conda /root /run /tmp /var/cache /var/lib /var/log /var/tmp"
 
 
+def changed(door: Door, secret: str) -> Door:
+    """The same door with another secret."""
+    return Basic(door.username, secret) if isinstance(door, Basic) else type(door)(secret)
+
+
 @pytest.mark.parametrize("way", DOORS)
 def test_a_channel_behind_a_door_is_read_and_its_secret_is_nowhere(site: Site, way: str) -> None:
     machine = site.machine
@@ -203,6 +225,11 @@ def test_a_channel_behind_a_door_is_read_and_its_secret_is_nowhere(site: Site, w
     machine.run("journalctl --sync")
     assert machine.run(f"journalctl --output=export | grep -aF {SECRET}", check=False).stdout == ""
     assert machine.run(f"grep -raFl --devices=skip {SECRET} {PLACES}", check=False).stdout == f"{KEPT}\n"
+    site.mirror.door = changed(site.mirror.door, "a-new-one")
+    machine.run(f"cat >{KEPT}", stdin="a-new-one")
+    machine.run(f"rm -r {ROOT}/pkgs/* {PREFIX}/conda-meta/toy-lib-*.json")
+    site.apply()
+    assert works(site, "2.0"), "what was made by the old secret is repaired by the new one"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from agent.sandbox import Machine
 from agent.sandbox.installed import agent_root
 from tests.channel.publish import publish
+from tests.channel.serve import Altered
 from tests.channel.toys import later_toys
 from tests.system.conda_site import ROOT, SPEC, Site, own_copy, served
 from tests.system.wheelhouse import stock, wheel
@@ -104,6 +105,24 @@ def tree(site: Site, name: str) -> Tree:
 
 def differing(one: Tree, other: Tree) -> list[object]:
     return [(path, one.get(path), other.get(path)) for path in sorted(one.keys() | other.keys()) if one.get(path) != other.get(path)]  # fmt: skip
+
+
+def test_what_is_not_what_was_locked_is_not_installed(sites: tuple[Site, Site]) -> None:
+    first, second = sites
+    hand_over(first, second)
+    second.mirror.faults["toy-many-1.0-0.tar.bz2"] = Altered()
+    stock(second.machine, wheel("ham", "1.5", "another-one"))
+
+    said = second.apply(status=3)
+
+    assert "toy-many-1.0-0.tar.bz2" in said
+    assert "hash mismatch" in said
+    assert "another hash than the one that was chosen" in said
+    assert "ham==1.5" in said
+    for name in ("analysis", "tools"):
+        assert second.machine.run(f"ls {ROOT}/envs/{name}", check=False).status != 0
+    del second.mirror.faults["toy-many-1.0-0.tar.bz2"]
+    stock(second.machine, *WHEELS)
 
 
 def test_what_is_locked_is_byte_for_byte_the_same_on_another_host(sites: tuple[Site, Site]) -> None:
