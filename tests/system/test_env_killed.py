@@ -119,6 +119,30 @@ def test_a_removal(site: Site) -> None:
         site.machine.run(f"rm -rf {PREFIX}")
 
 
+def test_a_power_cut_in_the_middle(site: Site) -> None:
+    declare(site, analysis=OLD)
+    site.apply()
+    before = site.build()
+    declare(site, analysis=NEW)
+    whole, after = seconds(site, "apply"), site.build()
+    for share in (0.4, 0.7, 0.9):
+        declare(site, analysis=OLD)
+        site.apply()
+        only(site, before)
+        declare(site, analysis=NEW)
+        site.machine.run(["systemd-run", "--quiet", "--collect", "agent", "apply"])
+        time.sleep(whole * share)
+
+        site.machine.crash()
+
+        site.machine.wait_booted()
+        assert site.build() in (before, after)
+        assert site.machine.run(f"runuser -u nb -- {PREFIX}/bin/toy-app").stdout.startswith("toy-app")
+        site.apply()
+        site.assert_as_wanted()
+        assert (site.build(), site.builds()) == (after, {before, after})
+
+
 def test_an_update(site: Site) -> None:
     points, relocked = 8, 0
     declare(site, analysis=OLD)
