@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.host import builds
 from agent.host.builds import BEFORE, Manifest
-from agent.workers import bytecode, carry, keeping, pip, space
+from agent.workers import bytecode, carry, keeping, pip, settled, space
 from agent.workers import rattler_records as records_of
 from agent.workers.kernels import try_kernel
 from agent.workers.problems import WorkError
@@ -73,10 +73,12 @@ class Making:
         self._check_space(chosen)
         build = self._free_name(chosen.name)
         prefix = self._place.build(build)
+        settled.begin(self._place)
         try:
             manifest, entry = await self._fill(prefix, build, chosen)
             keeping.note_files(self._place, build, sorted(set(carry.listed(prefix)) - self._carried))
             keeping.note_solution(self._place, build, entry)
+            settled.settle(self._place)
             builds.write(self._place.manifest(build), manifest)
         except BaseException:
             await _clear(prefix)
