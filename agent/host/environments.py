@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from agent.host.secrets import Secrets
     from agent.kinds.environment import Environment
 
-# The agent may be run from a checkout: an isolated interpreter does not find it by itself.
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.workers.{worker} import main; main()"
 _WORKERS = ("conda", "kernel")
 _CHECK_SECONDS = 180
 _LONGEST = 5000
@@ -177,7 +175,7 @@ class Environments:
             elif self._progress is not None:
                 self._progress.say(label, _shown(said["progress"]))
 
-        program = [sys.executable, "-I", "-c", _PROGRAM.format(worker=worker), root]
+        program = [sys.executable, "-I", f"{root}/agent/workers/__main__.py", f"agent.workers.{worker}"]
         filled = {name: self._filled(value) for name, value in request.items()}
         confined = os.path.isdir(_SYSTEMD)
         done = self._programs.run(

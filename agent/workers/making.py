@@ -231,7 +231,13 @@ class Making:
         if pins is None:
             before = (keeping.solution(self._place, self._base) or {}) if self._base and not self._newest else {}
             keep = [str(each) for each in before.get("pypi", ())]
-            pins = tuple(pip.resolve(prefix, self._asked.pip, owned, keep, say, index=index))
+            try:
+                pins = tuple(pip.resolve(prefix, self._asked.pip, owned, keep, say, index=index))
+            except WorkError as error:
+                if not (error.temporary and keep and self._before.asked.pip == self._asked.pip):
+                    raise
+                say("pip's index does not answer: going on with what was chosen earlier")
+                pins = tuple(keep)
         pip.install(prefix, pins, say, index=index)
         return pins
 
