@@ -437,8 +437,8 @@ def test_it_needs_its_owner_and_survives_being_written_down(prefix: Path) -> Non
 def test_one_that_was_half_taken_away_is_there_until_somebody_finishes_it(prefix: Path) -> None:
     resource = environment(prefix)
     shutil.rmtree(prefix)
-    assert resource.read(Host()) is None
+    assert resource.read(cast(Any, Host())) is None
 
     Path(resource.place.removing).touch()
 
-    assert resource.read(Host()) is not None
+    assert resource.read(cast(Any, Host())) is not None
