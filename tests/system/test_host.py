@@ -271,7 +271,9 @@ def program_with_a_host() -> tuple[subprocess.Popen[str], str]:
 
 
 def program(source: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    # what a shell starts in the background ignores SIGINT, and so would this
+    words = ["env", "--default-signal=INT", sys.executable, "-c", source]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_until(seen: Callable[[], bool]) -> None:
