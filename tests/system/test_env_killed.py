@@ -160,11 +160,11 @@ def test_an_update(site: Site) -> None:
 
         kill(site, point, whole * (point + 0.5) / points, "env", "update")
 
+        assert site.machine.run(f"runuser -u nb -- {PREFIX}/bin/toy-app").stdout.startswith("toy-app ")
+        site.apply()  # which waits for the agent where its worker alone was killed
+        site.assert_as_wanted()
         now = site.machine.run(f"cat {LOCK}").stdout
         relocked += now != locked
-        assert site.machine.run(f"runuser -u nb -- {PREFIX}/bin/toy-app").stdout.startswith("toy-app ")
-        site.apply()
-        site.assert_as_wanted()
         build = json.loads(now)["environments"]["analysis"]["build"]
         assert site.build() == f"{BUILDS}/{build}", f"point {point}: what the lock file says is in force"
         site.agent("env update", "--yes")

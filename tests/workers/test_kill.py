@@ -45,8 +45,8 @@ def test_a_worker_whose_asker_has_ended_puts_nothing_in_force(worker: Worker) ->
     old = worker.build
     process = worker.start(packages=NEW)
     assert process.stdout
-    while "linking" not in process.stdout.readline():
-        assert process.poll() is None
+    while "downloading" not in (line := process.stdout.readline()):
+        assert line, "it ended before it began to download"
     process.stdout.close()
     process.wait(timeout=60)
 
