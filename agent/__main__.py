@@ -19,6 +19,11 @@ def main() -> int:
         import site
 
         site.main()
+    if words == ["daemon"]:  # as its unit starts it: what parses a command line would be an eighth of its memory
+        from agent.cli import guarded
+        from agent.cli.daemon import follow
+
+        return guarded(lambda: follow(quiet.SPEC))
     from agent.cli import run
 
     return run(words)

@@ -158,7 +158,9 @@ class Pass:
         sick = resource.judges() or isinstance(failure, Unhealthy)
         if left is None and not isinstance(failure, Undurable):
             self.ledger.seen_right(resource, self.host)
-            self._end(resource, Result.CHANGED, change=change, started=started)
+            # a service that answers after all, with nothing done to it, was only starting: after a boot, say
+            waited = resource.judges() and change.drift
+            self._end(resource, Result.UNCHANGED if waited else Result.CHANGED, change=change, started=started)
         elif isinstance(failure, Deferred):
             self._end(resource, Result.SKIPPED, change=change, message=str(failure), hint=failure.hint, started=started)
         elif failure is not None:

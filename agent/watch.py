@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from inotify_simple import INotify, flags
+from agent import inotify
 
 _MASK = (
-    flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.CREATE | flags.DELETE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF
+    inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.CREATE | inotify.DELETE | inotify.ATTRIB | inotify.DELETE_SELF | inotify.MOVE_SELF
 )  # fmt: skip
 
 
@@ -20,12 +20,12 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._inotify = INotify(nonblocking=True)
+        self._inotify = inotify.Inotify()
         self._names: dict[int, set[str] | None] = {}
         """Per watch descriptor: the names that matter in the directory, or None for all."""
 
     def fileno(self) -> int:
-        return int(self._inotify.fileno())
+        return self._inotify.fileno()
 
     def arm(self, questions: Iterable[tuple[Any, ...]]) -> None:
         """Watches what these questions ask about, and nothing else. To be done before looking, each time: a directory may be another one by now."""
@@ -39,14 +39,14 @@ class Watch:
         armed: dict[int, set[str] | None] = {}
         for directory, names in wanted.items():
             try:
-                descriptor = self._inotify.add_watch(directory, _MASK | flags.ONLYDIR)  # the same one if it is watched
+                descriptor = self._inotify.add(directory, _MASK | inotify.ONLYDIR)  # the same one if it is watched
             except OSError:  # went away, or the limit of watches is reached: the periodic look remains
                 continue
             others = armed.get(descriptor, set())  # two paths may lead to one directory
             armed[descriptor] = None if names is None or others is None else names | others
         for descriptor in self._names.keys() - armed.keys():
             try:
-                self._inotify.rm_watch(descriptor)
+                self._inotify.remove(descriptor)
             except OSError:  # the directory is gone, and its watch with it
                 pass
         self._names = armed
@@ -54,16 +54,16 @@ class Watch:
     def drain(self) -> bool:
         """Reads what has happened; whether any of it matters. An overflow matters."""
         matters = False
-        for event in self._inotify.read(timeout=0):
-            if event.mask & flags.Q_OVERFLOW:
+        for event in self._inotify.read():
+            if event.mask & inotify.Q_OVERFLOW:
                 matters = True
-            elif event.wd in self._names:
-                names = self._names[event.wd]
+            elif event.watch in self._names:
+                names = self._names[event.watch]
                 matters |= names is None or event.name in names or bool(event.mask & _GONE)
         return matters
 
 
-_GONE = flags.DELETE_SELF | flags.MOVE_SELF | flags.IGNORED | flags.UNMOUNT
+_GONE = inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.IGNORED | inotify.UNMOUNT
 
 
 def _want(wanted: dict[str, set[str] | None], directory: str, name: str | None) -> None:

@@ -254,3 +254,4 @@ def test_a_service_that_this_pass_restarted_has_not_drifted_while_it_starts(tmp_
     assert not caused.change.drift
     assert by_itself.change is not None
     assert by_itself.change.drift
+    assert (caused.result, by_itself.result) == (Result.CHANGED, Result.UNCHANGED), "it was only waited for"

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from agent.errors import AgentError, Exit, SpecError, refusal
 
 
 def run(words: list[str]) -> int:
-    """Runs one verb; every failure becomes a message and an exit status."""
+    """Runs one verb; returns the exit status."""
     from agent.cli import arguments, console
 
-    try:
+    def verb() -> int:
         options = arguments.parse(words)
         console.configure(options)
         return int(options.run(options))
+
+    return guarded(verb)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Every failure becomes a message and an exit status."""
+    try:
+        return work()
     except SpecError as error:
         _say_problems(error)
         return Exit.BAD_SPEC

@@ -18,9 +18,10 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 def file_name(key: str) -> str:
     """A name for a file that stands for this key alone."""
-    if not key or key[0] == ".":
-        key = f"%{key}"  # a percent sign is never plain, so this meets no other key
-    return "".join(each if each in _PLAIN else f"%{ord(each):x}." for each in key)
+    if not key:
+        return "%."  # never a character: those have a number
+    name = "".join(each if each in _PLAIN else f"%{ord(each):x}." for each in key)
+    return f"%{ord('.'):x}.{name[1:]}" if name[0] == "." else name
 
 
 class Memory:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.host import look
@@ -49,6 +49,9 @@ def test_reading_is_noted(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
+@example("", "%")
+@example("", "%.")
+@example(".", "%2e.")
 def test_two_keys_are_two_files(one: str, other: str) -> None:
     assert (file_name(one) == file_name(other)) == (one == other)
     assert os.sep not in file_name(one)

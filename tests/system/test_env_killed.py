@@ -45,10 +45,11 @@ def seconds(site: Site, *words: str) -> float:
 
 
 def kill(site: Site, point: int, after: float, *words: str) -> None:
-    """Begins something, and ends after a while, with no warning, one or both of those who are at it."""
+    """Begins something, ends after a while, with no warning, one or both of those who are at it, and waits for the one that is left."""
     site.machine.run(["systemd-run", "--quiet", "--collect", "--unit=apply", "agent", *words, "--yes"])
     time.sleep(after)
     site.machine.run(f"systemctl kill --signal=KILL {KILLED[point % len(KILLED)]}", check=False)
+    site.machine.run("timeout 120 sh -c 'while systemctl is-active --quiet apply.service; do sleep 0.05; done'")
 
 
 def only(site: Site, build: str) -> None:
@@ -161,7 +162,7 @@ def test_an_update(site: Site) -> None:
         kill(site, point, whole * (point + 0.5) / points, "env", "update")
 
         assert site.machine.run(f"runuser -u nb -- {PREFIX}/bin/toy-app").stdout.startswith("toy-app ")
-        site.apply()  # which waits for the agent where its worker alone was killed
+        site.apply()
         site.assert_as_wanted()
         now = site.machine.run(f"cat {LOCK}").stdout
         relocked += now != locked
