@@ -29,7 +29,7 @@ class Database(Resource):
     kind: ClassVar[str] = "database"
     holds_work: ClassVar[bool] = True
 
-    socket: str
+    server: str
     character_set: str = "utf8mb4"
     collation: str | None = None
     """None leaves it to the server: the default of the character set when the database is made."""
@@ -39,7 +39,7 @@ class Database(Resource):
         return DatabaseState(self.character_set, self.collation)
 
     def read(self, host: Host) -> DatabaseState | None:
-        found = host.databases.databases(self.socket).get(self.name)
+        found = host.databases.databases(self.server).get(self.name)
         return None if found is None else DatabaseState(found.character_set, found.collation)
 
     def steps(self, change: Change) -> Iterator[Step]:
@@ -48,9 +48,9 @@ class Database(Resource):
             return
         statement = f"{verb} DATABASE {quoted(self.name)} CHARACTER SET %s"
         if self.collation is None:
-            yield Sql(self.socket, statement, (self.character_set,))
+            yield Sql(self.server, statement, (self.character_set,))
         else:
-            yield Sql(self.socket, f"{statement} COLLATE %s", (self.character_set, self.collation))
+            yield Sql(self.server, f"{statement} COLLATE %s", (self.character_set, self.collation))
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after

@@ -43,7 +43,7 @@ class DatabaseUser(Resource):
 
     kind: ClassVar[str] = "database_user"
 
-    socket: str
+    server: str
     user: str
     host: str = "localhost"
     password: SecretRef | None = None
@@ -65,15 +65,15 @@ class DatabaseUser(Resource):
 
     def read(self, host: Host) -> DatabaseUserState | None:
         databases = host.databases
-        account = databases.accounts(self.socket).get((self.user, self.host.lower()))
+        account = databases.accounts(self.server).get((self.user, self.host.lower()))
         if account is None:
             return None
-        plugins = _MARIADB if databases.mariadb(self.socket) else _MYSQL
+        plugins = _MARIADB if databases.mariadb(self.server) else _MYSQL
         login = {plugin: login for login, plugin in plugins.items()}.get(account.plugin, account.plugin)
         if login == SOCKET and (other := account.ways[0][1].decode(errors="replace")) not in ("", self.user):
             login = f"socket, as the system's {other}"
         right = None if self.password is None else databases.password_right(account, self.password)
-        return DatabaseUserState(login, right, account.require, databases.server_wide(self.socket, account))
+        return DatabaseUserState(login, right, account.require, databases.server_wide(self.server, account))
 
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is Action.DELETE:
@@ -96,10 +96,10 @@ class DatabaseUser(Resource):
             return f"{verb} USER %s@%s IDENTIFIED WITH {login} {self._required}"
 
         secret = () if self.password is None else (PasswordHash(self.password),)
-        return Sql(self.socket, statement(_MARIADB), (self.user, self.host, *secret), on_mysql=statement(_MYSQL))
+        return Sql(self.server, statement(_MARIADB), (self.user, self.host, *secret), on_mysql=statement(_MYSQL))
 
     def _sql(self, statement: str) -> Sql:
-        return Sql(self.socket, statement, (self.user, self.host))
+        return Sql(self.server, statement, (self.user, self.host))
 
     @property
     def _required(self) -> str:

@@ -46,7 +46,7 @@ class Grant(Resource):
 
     kind: ClassVar[str] = "grant"
 
-    socket: str
+    server: str
     user: str
     host: str
     database: str
@@ -69,9 +69,9 @@ class Grant(Resource):
         where = (self.user, self.host.lower())
         wildcard: frozenset[str] = frozenset()
         if self.table != "*":
-            held = host.databases.table_grants(self.socket).get((*where, self.database, self.table))
+            held = host.databases.table_grants(self.server).get((*where, self.database, self.table))
         else:
-            grants = host.databases.grants(self.socket)
+            grants = host.databases.grants(self.server)
             held = grants.get((*where, pattern(self.database)))
             bare = grants.get((*where, self.database)) if pattern(self.database) != self.database else None
             if bare is not None:
@@ -98,7 +98,7 @@ class Grant(Resource):
         database = quoted(pattern(self.database) if whole and not bare else self.database)
         on = f"{database}.{'*' if whole else quoted(self.table)}"
         listed = ", ".join(sorted(privileges))
-        return Sql(self.socket, f"{verb} {listed} ON {on} {preposition} %s@%s", (self.user, self.host))
+        return Sql(self.server, f"{verb} {listed} ON {on} {preposition} %s@%s", (self.user, self.host))
 
     def needs(self) -> tuple[Ref, ...]:
         return (*self.after, Ref("database", self.database), Ref("database_user", f"{self.user}@{self.host}"))

@@ -37,11 +37,11 @@ class ServerState(State):
 
 @dataclass(frozen=True)
 class Server(Resource):
-    """The server that listens on ``socket``. It is only ever updated: it is there, or cannot be read yet."""
+    """The server that listens on ``server``. It is only ever updated: it is there, or cannot be read yet."""
 
     kind: ClassVar[str] = "server"
 
-    socket: str
+    server: str
     keep_test_database: bool = False
     """Whether the spec has a database called test."""
     after: tuple[Ref, ...] = ()
@@ -58,7 +58,7 @@ class Server(Resource):
 
     def read(self, host: Host) -> ServerState:
         databases = host.databases
-        accounts = databases.accounts(self.socket).values()
+        accounts = databases.accounts(self.server).values()
         roots = [account for account in accounts if account.user == "root"]
         return ServerState(
             anonymous_users=tuple(account.host for account in accounts if not account.user),
@@ -67,10 +67,10 @@ class Server(Resource):
                 account.host for account in roots if account.host.lower() in LOCAL_HOSTS and account.passwordless
             ),
             test_grants=tuple(
-                sorted({name for user, _, name in databases.grants(self.socket) if not user and name in TEST_PATTERNS})
+                sorted({name for user, _, name in databases.grants(self.server) if not user and name in TEST_PATTERNS})
             ),
-            test_database="test" in databases.databases(self.socket) and databases.test_is_empty(self.socket),
-            local_infile=databases.local_infile(self.socket),
+            test_database="test" in databases.databases(self.server) and databases.test_is_empty(self.server),
+            local_infile=databases.local_infile(self.server),
         )
 
     def steps(self, change: Change) -> Iterator[Step]:
@@ -80,19 +80,19 @@ class Server(Resource):
         for host in current.root_passwordless:
             # first: from here on root is let in as the system's root only, which is how the agent comes
             alter = "ALTER USER 'root'@%s IDENTIFIED WITH "
-            yield Sql(self.socket, f"{alter}unix_socket", (host,), on_mysql=f"{alter}auth_socket")
+            yield Sql(self.server, f"{alter}unix_socket", (host,), on_mysql=f"{alter}auth_socket")
         for host in current.anonymous_users:
-            yield Sql(self.socket, "DROP USER ''@%s", (host,))
+            yield Sql(self.server, "DROP USER ''@%s", (host,))
         for host in current.remote_root:
-            yield Sql(self.socket, "DROP USER 'root'@%s", (host,))
+            yield Sql(self.server, "DROP USER 'root'@%s", (host,))
         if change.touches("test_grants"):
             # these belong to an anonymous user that need not exist, and REVOKE refuses where there is no user
-            yield Sql(self.socket, "DELETE FROM mysql.db WHERE User = '' AND Db IN (%s, %s)", TEST_PATTERNS)
-            yield Sql(self.socket, "FLUSH PRIVILEGES")
+            yield Sql(self.server, "DELETE FROM mysql.db WHERE User = '' AND Db IN (%s, %s)", TEST_PATTERNS)
+            yield Sql(self.server, "FLUSH PRIVILEGES")
         if change.touches("test_database"):
-            yield Sql(self.socket, "DROP DATABASE test")
+            yield Sql(self.server, "DROP DATABASE test")
         if change.touches("local_infile"):
-            yield Sql(self.socket, "SET GLOBAL local_infile = 0")
+            yield Sql(self.server, "SET GLOBAL local_infile = 0")
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from .explain import Finding
-from .sections.mysql import ON_TABLES, DatabaseUser, Mysql, underscored, with_host, with_tables
+from .sections.mysql import Mysql
+from .sections.mysql_grants import ON_TABLES, with_tables
+from .sections.mysql_settings import underscored
+from .sections.mysql_users import DatabaseUser, with_host
 from .shape import nearest
 from .spec import Spec
 from .tree import Keys, Node, Table, value_at

@@ -14,7 +14,7 @@ from agent.kinds.kernelspec import LAUNCHER, Kernelspec
 from agent.render import render
 from agent.resource import Ref, Resource
 from agent.spec.expand_base import expand_base
-from agent.spec.expand_mysql import secret_of
+from agent.spec.expand_secrets import secret_of
 from agent.steps import Listing, Login
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from agent.kinds.unit import Unit
 from agent.render import render
 from agent.resource import Ref, Resource
 from agent.spec.expand_conda import KERNELS, prefix
-from agent.spec.expand_mysql import secret_of
+from agent.spec.expand_secrets import secret_of
 from agent.spec.expand_tls import NAME as CERTIFICATE
 from agent.spec.expand_tls import default_names, expand_tls
 from agent.steps import Check, Content, Idle, Probe, SecretRef
