@@ -39,7 +39,7 @@ need_packages() {
     say "Installing packages: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
     apt-get -o DPkg::Lock::Timeout=300 -qq update
-    apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends --no-remove "${missing[@]}" >/dev/null
   elif command -v dnf >/dev/null; then
     for name in "$@"; do rpm -q --quiet "$name" || missing+=("$name"); done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -52,7 +52,8 @@ need_packages() {
 
 install_packages() {
   if command -v apt-get >/dev/null; then
-    need_packages python3 python3-venv python3-systemd python3-mysqldb ca-certificates
+    need_packages python3 python3-venv python3-systemd ca-certificates
+    /usr/bin/python3 -c 'import MySQLdb' 2>/dev/null || need_packages python3-mysqldb
     [ "$attempt" = no ] || need_packages debootstrap systemd-container slirp4netns iproute2 util-linux debian-archive-keyring
   else
     need_packages python3 python3-systemd python3-mysqlclient ca-certificates

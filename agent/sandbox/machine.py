@@ -91,7 +91,7 @@ class Machine(Commands):
         self._disk = disk
         self._capabilities = capabilities
         self._syscalls = syscalls
-        self._unified = unified
+        self._unified = unified or root.suite == sources.ROLLING  # its systemd refuses to boot on v1
         self._patience = patience
         self._lease: state.Lease | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None

@@ -47,6 +47,8 @@ _PACKAGES = [
     "systemd-sysv",
     "udev",
 ]
+_UNWANTED = {"python3-mysqldb"}
+"""What a root of the rolling release goes without: its mysql-server refuses to stand beside it."""
 _UNUSED = 12 * 3600
 """Seconds after which a root that was not asked for again makes room. No throw-away host runs for as long."""
 _ARCHIVES = Path("var/cache/apt/archives")
@@ -84,10 +86,10 @@ def base_root(suite: str = "bookworm", *, packages: Sequence[str] = (), tell: Ca
     Takes about a minute the first time: ``tell`` is then called with a line for the user. Raises HostError when a
     program is missing or debootstrap fails.
     """
-    if suite not in sources.SUITES:
+    if suite not in (*sources.SUITES, sources.ROLLING):
         raise UsageError(f"{suite}: no such suite", hint=f"suites that work: {', '.join(sources.SUITES)}")
     require("debootstrap", "systemd-nspawn", "mount", "umount")
-    wanted = sorted({*_PACKAGES, *packages})
+    wanted = sorted({*_PACKAGES, *packages} - (_UNWANTED if suite == sources.ROLLING else set()))
     key = _digest(_RECIPE, suite, os.uname().machine, *wanted, _FINISH)
     final = cache() / "roots" / f"{suite}-{key[:12]}"
     root = Root(suite, (final,), key)

@@ -20,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 from agent.sandbox.programs import PATH
 
 SUITES = ("bookworm", "trixie")
+ROLLING = "sid"
+"""Has what no release has yet, and no updates or security archive beside it. Roots can be made of it, too."""
 _DEBIAN = re.compile(r"^(sid|unstable|testing|stable|oldstable|bullseye|bookworm|trixie|forky)$")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
@@ -77,7 +79,10 @@ class Sources:
         """Writes all of it into a root; what is right already is left untouched."""
         put(root, "etc/apt/sources.list", "")
         put(root, "etc/apt/sources.list.d/debian.sources", self._apt_sources(root, suite))
-        put(root, "etc/apt/apt.conf.d/90agent", self.apt_settings + 'APT::Keep-Downloaded-Packages "true";\n')
+        settings = self.apt_settings + 'APT::Keep-Downloaded-Packages "true";\n'
+        if suite == ROLLING:  # its index is valid for a week only, and a mirror may be older
+            settings += 'Acquire::Check-Valid-Until "false";\n'
+        put(root, "etc/apt/apt.conf.d/90agent", settings)
         if self.pip_settings:
             put(root, "etc/pip.conf", self.pip_settings)
         else:
@@ -90,7 +95,8 @@ class Sources:
 
     def _apt_sources(self, root: Path, suite: str) -> str:
         parts = []
-        for archive, suites in ((self.archive, f"{suite} {suite}-updates"), (self.security, f"{suite}-security")):
+        named = [(self.archive, f"{suite} {suite}-updates"), (self.security, f"{suite}-security")]
+        for archive, suites in [(self.archive, suite)] if suite == ROLLING else named:
             keyring = archive.keyring
             if keyring != _KEYRING and Path(keyring).is_file():
                 keyring = f"/etc/apt/keyrings/{Path(keyring).name}"

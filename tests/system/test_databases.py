@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import random
 import string
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -21,30 +20,14 @@ from agent.kinds.server import Server
 from agent.kinds.sql_names import quoted
 from agent.records import to_record
 from agent.resource import Resource
-from agent.sandbox import SUITES, Bind, Machine, base_root, layer
 from agent.steps import SecretRef
-from tests.system.conftest import Boot
+from tests.system.database_hosts import SERVERS, SOCKET, DatabaseHost, database_host
 
-CHECKOUT = Path(__file__).parents[2]
-SOCKET = "/run/mysqld/mysqld.sock"
-INSTALL = (
-    "apt-get -qq update\n"
-    "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mariadb-server python3-mysqldb\n"
-    "apt-get clean"
-)
-GENERAL_LOG = "/var/lib/mysql/general.log"
 PASSWORD = "CANARY-pä'ß\"\\`%s; --"
 
 
-class DatabaseHost:
-    """A booted host with a server whose general log is on: what is in it is what a server was told."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.sql(f"SET GLOBAL general_log_file = '{GENERAL_LOG}'; SET GLOBAL general_log = 1")
-
-    def sql(self, statements: str) -> str:
-        return self.machine.run(["mariadb", "--batch", "--skip-column-names", "--raw"], stdin=statements).stdout
+class Databases(DatabaseHost):
+    """A host on which resources of databases are made right."""
 
     def work(
         self,
@@ -63,15 +46,11 @@ class DatabaseHost:
         command = ["env", "PYTHONPATH=/checkout", "python3", "-B", "-m", "tests.system.inside_databases"]
         return json.loads(self.machine.run(command, stdin=json.dumps(asked)).stdout)
 
-    def said(self) -> str:
-        return self.machine.run(["cat", GENERAL_LOG]).stdout
 
-
-@pytest.fixture(params=SUITES)
-def host(boot: Boot, request: pytest.FixtureRequest) -> DatabaseHost:
-    machine = boot(layer(base_root(request.param), INSTALL, "mariadb"), binds=[Bind(CHECKOUT, Path("/checkout"))])
-    machine.run("systemctl start mariadb")
-    return DatabaseHost(machine)
+@pytest.fixture(params=SERVERS)
+def host(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    with database_host(request.param) as booted:
+        yield Databases(booted.machine)
 
 
 SERVER = Server("mariadb", SOCKET)
@@ -88,14 +67,14 @@ WHOLE = (SERVER, DATABASE, ALICE, NOTEBOOK, REMOTE, SOME, EVERYTHING, TABLE)
 UNCHANGED = ["unchanged"] * len(WHOLE)
 
 
-def applied(host: DatabaseHost) -> None:
+def applied(host: Databases) -> None:
     host.sql("CREATE DATABASE stu_db COLLATE utf8mb4_unicode_ci; CREATE TABLE stu_db.t (x INT)")
     done = host.work(WHOLE)
     assert done["first"][2:] == ["create"] * 6
     assert done["second"] == UNCHANGED
 
 
-def test_what_the_spec_says_is_made_left_alone_and_removed(host: DatabaseHost) -> None:
+def test_what_the_spec_says_is_made_left_alone_and_removed(host: Databases) -> None:
     host.machine.run("useradd nb")
     made = host.work(
         [SERVER, DATABASE, ALICE, NOTEBOOK, REMOTE, SOME, EVERYTHING], logins=[("alice", PASSWORD), ("alice", "x")]
@@ -112,7 +91,9 @@ def test_what_the_spec_says_is_made_left_alone_and_removed(host: DatabaseHost) -
         "SHOW GRANTS FOR alice@localhost"
     )
     assert "REQUIRE SSL" in host.sql("SHOW CREATE USER far@'%'")
-    as_nb = host.machine.run("runuser -u nb -- mariadb -N -e 'SELECT CURRENT_USER(); CREATE TABLE stu_db.t (x INT)'")
+    as_nb = host.machine.run(
+        f"runuser -u nb -- {host.client} -N -e 'SELECT CURRENT_USER(); CREATE TABLE stu_db.t (x INT)'"
+    )
     assert as_nb.stdout == "nb@localhost\n"
 
     gone = host.work(remove=[EVERYTHING, SOME, REMOTE, NOTEBOOK, ALICE])
@@ -144,7 +125,7 @@ DRIFT = [
 ]
 
 
-def test_drift_by_hand_is_seen_and_repaired(host: DatabaseHost) -> None:
+def test_drift_by_hand_is_seen_and_repaired(host: Databases) -> None:
     applied(host)
     grants = host.sql("SHOW GRANTS FOR alice@localhost; SHOW GRANTS FOR nb@localhost")
     for statement, resource, seen in DRIFT:
@@ -164,7 +145,7 @@ def test_drift_by_hand_is_seen_and_repaired(host: DatabaseHost) -> None:
     ]
 
 
-def test_a_server_that_is_open_to_everyone_is_closed(host: DatabaseHost) -> None:
+def test_a_server_that_is_open_to_everyone_is_closed(host: Databases) -> None:
     host.sql(
         "CREATE USER ''@localhost; CREATE USER ''@box; CREATE USER root@'%' IDENTIFIED BY 'x'; CREATE USER root@'127.0.0.1';"
         "CREATE DATABASE IF NOT EXISTS test; GRANT ALL ON test.* TO ''@localhost;"
@@ -176,12 +157,12 @@ def test_a_server_that_is_open_to_everyone_is_closed(host: DatabaseHost) -> None
     fields = "anonymous_users remote_root root_passwordless test_grants test_database local_infile"
     assert (done["first"], done["second"], done["alike"]) == ([f"update {fields}"], ["unchanged"], True)
     assert done["logins"] == ["root@localhost", ""]
-    assert host.machine.run("runuser -u nobody -- mariadb -uroot", check=False).status == 1
+    assert host.machine.run(f"runuser -u nobody -- {host.client} -uroot", check=False).status == 1
     assert host.sql("SELECT Host FROM mysql.user WHERE User IN ('', 'root') ORDER BY Host") == "127.0.0.1\nlocalhost\n"
     assert "test\n" not in host.sql("SHOW DATABASES")
 
 
-def test_a_test_database_with_work_in_it_is_closed_but_kept(host: DatabaseHost) -> None:
+def test_a_test_database_with_work_in_it_is_closed_but_kept(host: Databases) -> None:
     host.sql(
         "CREATE DATABASE IF NOT EXISTS test; CREATE TABLE test.work (x INT);"
         "INSERT INTO mysql.db (Host, Db, User, Select_priv) VALUES ('%', 'test', '', 'Y'); FLUSH PRIVILEGES"
@@ -191,13 +172,13 @@ def test_a_test_database_with_work_in_it_is_closed_but_kept(host: DatabaseHost) 
     assert host.sql("SELECT Db FROM mysql.db WHERE Db LIKE 'test%'") == ""
 
 
-def test_a_grant_opens_no_database_of_a_similar_name(host: DatabaseHost) -> None:
+def test_a_grant_opens_no_database_of_a_similar_name(host: Databases) -> None:
     for name in ("stuXdb", "stu-db", "100%", "100_per_cent"):
         host.sql(f"CREATE DATABASE `{name}`")
     percent = Grant("alice@localhost on 100%.*", SOCKET, "alice", "localhost", "100%", frozenset(("SELECT",)))
     assert host.work([DATABASE, ALICE, SOME, percent])["second"] == ["unchanged"] * 4
 
-    login = ["env", f"MYSQL_PWD={PASSWORD}", "mariadb", "-N", "-u", "alice", "-e", "SHOW DATABASES"]
+    login = ["env", f"MYSQL_PWD={PASSWORD}", host.client, "-N", "-u", "alice", "-e", "SHOW DATABASES"]
     assert set(host.machine.run(login).stdout.split()) == {"information_schema", "stu_db", "100%"}
 
 
@@ -209,7 +190,7 @@ def hostile(count: int, alphabet: str, longest: int) -> list[str]:
 QUOTES = "`'\"\\%_;-#/* \t()@.$=" + string.ascii_letters
 
 
-def test_hostile_names_are_names_and_nothing_else(host: DatabaseHost) -> None:
+def test_hostile_names_are_names_and_nothing_else(host: Databases) -> None:
     """Names that a spec could never hold: the kinds must not rest on that."""
     before = host.sql("SELECT COUNT(*) FROM mysql.user")
     names = {f"d{index}{text}z": index for index, text in enumerate(hostile(120, QUOTES, 40))}
@@ -233,13 +214,13 @@ def test_hostile_names_are_names_and_nothing_else(host: DatabaseHost) -> None:
     host.sql("".join(f"DROP DATABASE {quoted(name).replace('%%', '%')};\n" for name in names))
 
 
-def test_a_name_that_the_server_refuses_is_an_error_with_its_words(host: DatabaseHost) -> None:
+def test_a_name_that_the_server_refuses_is_an_error_with_its_words(host: Databases) -> None:
     done = host.work([Database("x" * 65, SOCKET), Database("ends with a blank ", SOCKET)])
 
     assert [words.split(": ")[:3:2] for words in done["first"]] == [["HostError", "1102"]] * 2
 
 
-def test_hostile_passwords_log_in_and_are_never_told_to_the_server(host: DatabaseHost) -> None:
+def test_hostile_passwords_log_in_and_are_never_told_to_the_server(host: Databases) -> None:
     passwords = [f"CANARY{text}" for text in hostile(150, QUOTES + "äß€🐧", 60)]
     users = {f"user{index}": password for index, password in enumerate(passwords)}
     apply = [DatabaseUser(f"{user}@localhost", SOCKET, user, password=SecretRef("file", user)) for user in users]
@@ -259,20 +240,20 @@ def test_hostile_passwords_log_in_and_are_never_told_to_the_server(host: Databas
     assert "CANARY" not in said
 
 
-def test_a_server_that_is_down_cannot_be_read_yet_and_a_restarted_one_can(host: DatabaseHost) -> None:
+def test_a_server_that_is_down_cannot_be_read_yet_and_a_restarted_one_can(host: Databases) -> None:
     applied(host)
-    host.machine.run("systemctl stop mariadb")
+    host.machine.run(f"systemctl stop {host.unit}")
     down = host.work(WHOLE)
     assert {words.partition(":")[0] for words in down["first"]} == {"NotYetReadable"}
     assert "2002" in down["first"][0]
     assert down["alike"], "the short way has no answer either"
 
-    host.machine.run("systemctl start mariadb")
+    host.machine.run(f"systemctl start {host.unit}")
     up = host.work(WHOLE)
     assert up["first"] == ["update local_infile", *UNCHANGED[1:]]
 
 
-def test_root_that_is_not_let_in_is_told_the_way_out(host: DatabaseHost) -> None:
+def test_root_that_is_not_let_in_is_told_the_way_out(host: Databases) -> None:
     host.sql("ALTER USER root@localhost IDENTIFIED BY 'CANARY'")
     done = host.work([SERVER])
 
