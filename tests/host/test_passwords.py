@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.host import passwords
-from agent.host.passwords import CACHING_SHA2, NATIVE
+from agent.host.passwords import CACHING_SHA2, ED25519, NATIVE
 
 HOSTILE = [
     "'",
@@ -45,7 +45,23 @@ def test_the_crypt_within_is_the_one_that_others_compute(salt: str, rounds: int,
     assert passwords._sha256_crypt(password.encode(), salt.encode(), rounds) == wanted.encode()
 
 
-@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2])
+# what MariaDB 10.11 and 11.8 keep after IDENTIFIED VIA ed25519 USING PASSWORD(...)
+@pytest.mark.parametrize(
+    ("password", "wanted"),
+    [
+        ("secret", "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY"),
+        ("pä§§wörd", "Cl8wZYwECryR89y4aE7dwmRWtSUIDBJW8DWD009qLYc"),
+        ("🐧" * 30, "o1qVmo6IsvOXo8hyTddCWUtySGq7XgF2W1T7zdj9O3c"),
+        ("x" * 255, "EKa27M0O0LafYywElUG3n+ePXgMqyDT8bHOLkPiG+Bk"),
+        (" both ends ", "S8cZBwV7xQ5W73dYtnKpMZPbH8DAqNotk10E00Tzzsw"),
+        ("a'b", "grCriy1yfyXG63R1+vAGbvTyRqhEb7sBKDi6gsLZorE"),
+    ],
+)
+def test_an_ed25519_password_is_what_mariadb_itself_stored(password: str, wanted: str) -> None:
+    assert passwords.stored_form(password, ED25519) == wanted
+
+
+@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2, ED25519])
 @pytest.mark.parametrize("password", HOSTILE)
 def test_a_password_is_recognised_and_its_neighbours_are_not(password: str, plugin: str) -> None:
     stored = passwords.stored_form(password, plugin)
@@ -72,7 +88,7 @@ def test_what_mysql_itself_stored_is_recognised() -> None:
 @pytest.mark.parametrize(
     "stored", [b"", b"*", b"invalid", b"$A$005$short", b"$A$XYZ$" + b"x" * 63, b"$5$005$" + b"x" * 63]
 )
-@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2, "ed25519", ""])
+@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2, ED25519, ""])
 def test_what_is_not_a_stored_password_matches_nothing(stored: bytes, plugin: str) -> None:
     assert not passwords.matches(stored, "password", plugin)
 
@@ -83,5 +99,5 @@ def test_an_account_without_a_password_matches_only_the_empty_one() -> None:
 
 
 def test_an_unknown_plugin_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="ed25519"):
-        passwords.stored_form("x", "ed25519")
+    with pytest.raises(ValueError, match="sha256_password"):
+        passwords.stored_form("x", "sha256_password")
