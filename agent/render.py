@@ -94,7 +94,7 @@ def python(value: object) -> str:
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"the keys of a setting must be text, got {type(key).__name__}")  # noqa: TRY004
+        raise ValueError(f"the keys of a setting must be text, got {type(key).__name__}")  # noqa: TRY004 - as what else is wrong with a value
     return key
 
 

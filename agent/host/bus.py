@@ -56,9 +56,9 @@ def unit_states(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         return {}
     found = {}
     for name, unit in zip(asked, units, strict=True):  # in this order: an alias is answered under its unit's own name
-        _, _, load, active, sub = unit[:5]  # type: ignore[index,str-unpack]
+        _, _, load, active, sub = unit[:5]  # type: ignore[index,str-unpack]  # ListUnitsByNames answers a(ssssssouso)
         found[name] = (load, active, sub)
-    return found  # type: ignore[return-value]
+    return found  # type: ignore[return-value]  # the same
 
 
 def properties(names: Sequence[str], wanted: Sequence[str], interface: str = "Unit") -> dict[str, dict[str, Value]]:

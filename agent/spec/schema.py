@@ -25,7 +25,7 @@ class _Titles(GenerateJsonSchema):
             return dft.model_dump(mode="json", exclude_none=True)
         return super().encode_default(dft)
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - asked with it
         return False
 
 

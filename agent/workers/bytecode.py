@@ -52,7 +52,7 @@ if (3,) < sys.version_info < (3, 11):
     for name in sorted(set(encodings.aliases.aliases.values()) | {"idna", "punycode"}):
         try:
             codecs.lookup(name)
-        except Exception:
+        except Exception:  # this Python lacks it, in one of many ways
             pass
 twice = sys.version_info[:2] == (3, 12)
 for line in getattr(sys.stdin, "buffer", sys.stdin).read().splitlines():
@@ -63,7 +63,7 @@ for line in getattr(sys.stdin, "buffer", sys.stdin).read().splitlines():
                 compile(file.read(), shown, "exec", dont_inherit=True)
         py_compile.compile(source, target + ".new", shown, True)
         os.rename(target + ".new", target)
-    except Exception:
+    except Exception:  # no Python of this version, as some tests of packages are: it goes without
         try:
             os.unlink(target + ".new")
         except OSError:

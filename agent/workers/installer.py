@@ -125,7 +125,7 @@ def _opened(url: str) -> Any:
     if not url.startswith(("https://", "http://", "file:///")):
         raise WorkError(f"an installer comes from https://, http:// or file:///, not from {url}")
     request = urllib.request.Request(url, headers={"User-Agent": "agent", "Accept-Encoding": "identity"})  # noqa: S310 - looked at above
-    return urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+    return urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310 - the same
 
 
 def _pieces(answer: Any, url: str, size: int | None, say: Say) -> Iterator[bytes]:

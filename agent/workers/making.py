@@ -57,7 +57,7 @@ class Making:
         self._base = base if base and base != BEFORE and os.path.isdir(request.place.build(base)) else None
         self._before = (builds.read(self._place.manifest(self._base)) if self._base else None) or Manifest()
         self._channels = channels_of(request)
-        self._carried: frozenset[str] = frozenset()
+        self._carried: tuple[str, ...] = ()
         self._lost: list[str] = []
 
     async def run(self, finished: Sequence[str] = ()) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Making:
         settled.begin(self._place)
         try:
             manifest, entry = await self._fill(prefix, build, chosen)
-            keeping.note_files(self._place, build, sorted(set(carry.listed(prefix)) - self._carried))
+            keeping.note_files(self._place, build, sorted(set(carry.listed(prefix)).difference(self._carried)))
             keeping.note_solution(self._place, build, entry)
             settled.settle(self._place)
             builds.write(self._place.manifest(build), manifest)
@@ -163,25 +163,34 @@ class Making:
     # ---- what a build is made of
 
     async def _fill(self, prefix: str, build: str, chosen: Chosen) -> tuple[Manifest, dict[str, Any]]:
+        pins = await self._put_files(prefix, chosen)
+        return self._write_down(prefix, build, chosen, pins)
+
+    async def _put_files(self, prefix: str, chosen: Chosen) -> tuple[str, ...]:
+        """Everything that a build is made of; returns what pip added."""
         old = self._place.build(self._base) if self._base else None
-        carried: tuple[str, ...] = ()
         if self._request.installer:
             from agent.workers import installer
 
             os.makedirs(self._place.builds, exist_ok=True)
             installer.run(*self._request.installer, prefix, self._place.cache, say)
-            pins: tuple[str, ...] = ()
-        else:
-            os.makedirs(prefix)
-            await self._channels.link(chosen.records, prefix, specs_of(self._asked), say)
-            self._finish_linking(prefix, chosen)
-            pins = self._pip(prefix, chosen)
-            if old and self._request.listing is None:
-                taken = carry.carry(old, prefix, keeping.files(self._place, self._base or ""), say)
-                self._carried, carried = frozenset(taken.files), tuple(taken.files)
-                self._lost += taken.lost
-            bytecode.settle_times(prefix)
-            bytecode.compile_all(prefix, [*([old] if old else []), *keeping.others(self._place)], say)
+            return ()
+        os.makedirs(prefix)
+        await self._channels.link(chosen.records, prefix, specs_of(self._asked), say)
+        self._finish_linking(prefix, chosen)
+        pins = self._pip(prefix, chosen)
+        if old and self._request.listing is None:
+            taken = carry.carry(old, prefix, keeping.files(self._place, self._base or ""), say)
+            self._carried = tuple(taken.files)
+            self._lost += taken.lost
+        bytecode.settle_times(prefix)
+        bytecode.compile_all(prefix, [*([old] if old else []), *keeping.others(self._place)], say)
+        return pins
+
+    def _write_down(
+        self, prefix: str, build: str, chosen: Chosen, pins: tuple[str, ...]
+    ) -> tuple[Manifest, dict[str, Any]]:
+        """What a build has, once that is seen to be all it was made for and its kernels were tried. Raises WorkError."""
         there, _ = records_of.installed(prefix)
         now = int(time.time())
         names = {record.name.normalized for record in there}
@@ -202,7 +211,7 @@ class Making:
             seen=keeping.seen(prefix),
             solved=solved,
             kernels=tuple(banners),
-            carried=carried[:_MOST_NAMES],
+            carried=self._carried[:_MOST_NAMES],
             lost=tuple(self._lost)[:_MOST_NAMES],
         ), entry
 

@@ -191,16 +191,18 @@ class Reporter:
     def __init__(self, say: Say) -> None:
         self._say, self._lock = say, threading.Lock()
         self._total = self._linked = 0
-        self._bytes: dict[int, int] = {}
+        self._bytes: dict[int, tuple[int, int]] = {}
+        """What came of each download, and how much it is."""
         self._told = 0.0
 
     def on_transaction_start(self, total_operations: int) -> None:
         self._total = total_operations
 
-    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:  # noqa: ARG002
+    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:
         with self._lock:
-            self._bytes[download_idx] = progress
-            self._tell(f"downloading, {sum(self._bytes.values()) / 1e6:.1f} MB so far")
+            self._bytes[download_idx] = progress, total or progress
+            done, whole = (sum(each) / 1e6 for each in zip(*self._bytes.values(), strict=True))
+            self._tell(f"downloading, {done:.1f} of {whole:.1f} MB")
 
     def on_link_start(self, operation: int, package_name: str) -> int:
         with self._lock:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from agent.sandbox import Machine
 from tests.system import roots
@@ -63,8 +64,8 @@ class Point:
         return right and "Traceback" not in self.said + self.said_after
 
 
-@contextmanager
-def governed() -> Iterator[Host]:
+@pytest.fixture(scope="module")
+def governed_host() -> Iterator[Host]:
     """A booted host that is as SPEC wants it."""
     root = roots.applied_root("bookworm", GOVERNED)
     with Machine(root, binds=[roots.channel_bind()], prepare=roots.same_host(root)) as machine:
@@ -73,6 +74,15 @@ def governed() -> Iterator[Host]:
         host.write_spec(SPEC)
         host.apply()
         yield host
+
+
+@pytest.fixture
+def host(governed_host: Host) -> Host:
+    """It is as SPEC wants it again when a test begins."""
+    governed_host.write_spec(SPEC)
+    governed_host.apply()
+    governed_host.assert_as_wanted()
+    return governed_host
 
 
 def disturbed(host: Host, inject: str, share: int, of: int) -> list[Point]:

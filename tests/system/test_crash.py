@@ -6,34 +6,21 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from agent.sandbox import Machine
-from tests.system import roots
+from tests.system import crashing, roots
 from tests.system.conftest import Boot
-from tests.system.crashing import EDITED, LITTER, SPEC, disturbed, governed, starts
+from tests.system.crashing import EDITED, LITTER, SPEC, disturbed, starts
 from tests.system.governed import Host
 from tests.system.notebooks import Notebooks
 
+governed_host, host = crashing.governed_host, crashing.host
 AGENT = "^/opt/agent/bin/python3.* apply"
 JUPYTER, MARIADB = "jupyter.service", "mariadb.service"
-
-
-@pytest.fixture(scope="module")
-def governed_host() -> Iterator[Host]:
-    with governed() as host:
-        yield host
-
-
-@pytest.fixture
-def host(governed_host: Host) -> Host:
-    governed_host.write_spec(SPEC)
-    governed_host.apply()
-    governed_host.assert_as_wanted()
-    return governed_host
 
 
 def begin(host: Host) -> subprocess.Popen[bytes]:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.system.crashing import EDITED, FILES, LITTER, SPEC, disturbed, governed, starts
+from tests.system import crashing
+from tests.system.crashing import EDITED, FILES, LITTER, disturbed, starts
 from tests.system.governed import Host
 
+governed_host, host = crashing.governed_host, crashing.host
 HARMLESS = (
     "unlinkat /var/lib/agent",  # of a temporary file that is not there
     "mkdir /var/lib/agent ",  # which is there
     "/var/lib/agent/memory",  # the second note of a restart, that it came about: the first says enough
 )
 """Calls that nobody is worse off without: an apply that is refused them may well succeed."""
-
-
-@pytest.fixture(scope="module")
-def governed_host() -> Iterator[Host]:
-    with governed() as host:
-        yield host
-
-
-@pytest.fixture
-def host(governed_host: Host) -> Host:
-    governed_host.write_spec(SPEC)
-    governed_host.apply()
-    governed_host.assert_as_wanted()
-    return governed_host
 
 
 @pytest.mark.parametrize(("error", "share"), [("ENOSPC", 1), ("EIO", 5), ("EACCES", 9)])
