@@ -15,12 +15,10 @@ DATABASES = (
 # mysql.user is a view of it, ten times as slow
 ACCOUNTS_MARIADB = "SELECT User, Host, Priv FROM mysql.global_priv ORDER BY User, Host"
 ACCOUNTS_MYSQL = "SELECT * FROM mysql.user ORDER BY User, Host"
-DYNAMIC_PRIVILEGES_MYSQL = "SELECT DISTINCT USER, HOST FROM mysql.global_grants ORDER BY USER, HOST"
 GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
 TABLE_GRANTS = (
     "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
 )
-SERVER_WIDE = "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.USER_PRIVILEGES ORDER BY 1, 2"
 LOCAL_INFILE = "SELECT @@GLOBAL.local_infile"
 IN_TEST_DATABASE = (
     "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test')"
@@ -52,8 +50,6 @@ class DatabaseAccount:
     """Each way to log in: the plugin, and what the server keeps of the password."""
     require: str
     """What a connection must have: nothing, ``SSL``, ``X509`` or ``SPECIFIED``."""
-    server_wide: bool
-    """Whether it has privileges on everything (``*.*``)."""
 
     @property
     def plugin(self) -> str:
@@ -109,15 +105,14 @@ def mariadb_account(user: str, host: str, text: str) -> DatabaseAccount | None:
         for way in (each or priv for each in priv.get("auth_or") or [priv])
     )
     require = _REQUIRE.get(str(priv.get("ssl_type", 0)), "SPECIFIED")
-    return DatabaseAccount(user, host, ways, require, priv.get("access", 0) != 0)
+    return DatabaseAccount(user, host, ways, require)
 
 
-def mysql_account(record: Mapping[str, str], dynamic: bool) -> DatabaseAccount:
-    """A row of MySQL's mysql.user; ``dynamic`` says that it has privileges in mysql.global_grants."""
+def mysql_account(record: Mapping[str, str]) -> DatabaseAccount:
+    """A row of MySQL's mysql.user."""
     way = (record["plugin"], record["authentication_string"].encode(errors="surrogateescape"))
-    static = any(value == "Y" for name, value in record.items() if name.endswith("_priv"))
     require = _REQUIRE.get(record["ssl_type"], "SPECIFIED")
-    return DatabaseAccount(record["User"], record["Host"], (way,), require, static or dynamic)
+    return DatabaseAccount(record["User"], record["Host"], (way,), require)
 
 
 def _held(given: set[str], known: frozenset[str]) -> Held:

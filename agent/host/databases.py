@@ -7,7 +7,6 @@ question of agent.host.look, which asks it again by agent.host.sql.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,9 +100,8 @@ class Databases:
                 rows = self.rows(server, facts.ACCOUNTS_MARIADB)
                 found = [facts.mariadb_account(user or "", host or "", priv or "{}") for user, host, priv in rows]
             else:
-                dynamic = frozenset(self.rows(server, facts.DYNAMIC_PRIVILEGES_MYSQL))
                 records = self._answer(server, facts.ACCOUNTS_MYSQL).records()
-                found = [facts.mysql_account(record, (record["User"], record["Host"]) in dynamic) for record in records]
+                found = [facts.mysql_account(record) for record in records]
             return {(each.user, each.host.lower()): each for each in found if each is not None}
 
         return self._once(server, "accounts", read)
@@ -134,17 +132,6 @@ class Databases:
             }
 
         return self._once(server, "table grants", read)
-
-    def server_wide(self, server: str, account: DatabaseAccount) -> frozenset[str]:
-        """The privileges that an account has on everything, by name; asked for only where there are any, which is rare."""
-        if not account.server_wide:
-            return frozenset()
-        grantee = f"'{account.user}'@'{account.host}'"
-        found = [(name, grantable) for who, name, grantable in self.rows(server, facts.SERVER_WIDE) if who == grantee]
-        names = {name for name, _ in found if name and name != "USAGE" and re.fullmatch("[A-Z_ ]+", name)}
-        if any(grantable == "YES" for _, grantable in found):
-            names.add(facts.GRANT_OPTION)
-        return frozenset(names) or frozenset((facts.ALL,))
 
     def local_infile(self, server: str) -> bool:
         """Whether clients of this server can be asked for their files."""

@@ -259,31 +259,11 @@ def test_every_way_to_log_in_of_an_account_is_seen(servers: Databases, library: 
     accounts = servers.accounts(SOCKET)
 
     root, open_to_all, x509 = accounts["root", "localhost"], accounts["open", "%"], accounts["x509", "%"]
-    assert (root.plugin, root.server_wide, root.passwordless) == ("mysql_native_password OR unix_socket", True, False)
-    assert (open_to_all.require, open_to_all.server_wide, open_to_all.passwordless) == ("SSL", False, True)
+    assert (root.plugin, root.passwordless) == ("mysql_native_password OR unix_socket", False)
+    assert (open_to_all.require, open_to_all.passwordless) == ("SSL", True)
     assert (x509.require, x509.passwordless) == ("X509", False)
     assert STORED not in repr(x509)
     assert len(accounts) == 3
-
-
-def test_privileges_on_everything_are_named_where_there_are_any(servers: Databases, library: Library) -> None:
-    def account(user: str, server_wide: bool) -> facts.DatabaseAccount:
-        return facts.DatabaseAccount(user, "%", (("", b""),), "", server_wide)
-
-    library.answers[facts.SERVER_WIDE] = (
-        ("GRANTEE", "PRIVILEGE_TYPE", "IS_GRANTABLE"),
-        (
-            (b"'some'@'%'", b"BACKUP_ADMIN", b"NO"),
-            (b"'some'@'%'", b"CREATE USER", b"NO"),
-            (b"'some'@'%'", b"; DROP", b"NO"),
-            (b"'pass'@'%'", b"USAGE", b"YES"),
-        ),
-    )
-    assert servers.server_wide(SOCKET, account("none", False)) == frozenset()
-    assert facts.SERVER_WIDE not in library.said, "it is not asked for in vain"
-    assert servers.server_wide(SOCKET, account("some", True)) == {"BACKUP_ADMIN", "CREATE USER"}
-    assert servers.server_wide(SOCKET, account("pass", True)) == {"GRANT OPTION"}
-    assert servers.server_wide(SOCKET, account("unlisted", True)) == {"ALL PRIVILEGES"}
 
 
 def test_accounts_of_mysql_come_from_its_own_tables(servers: Databases, library: Library) -> None:
@@ -297,14 +277,8 @@ def test_accounts_of_mysql_come_from_its_own_tables(servers: Databases, library:
             (b"%", b"plain", b"N", b"caching_sha2_password", None, b""),
         ),
     )
-    library.answers[facts.DYNAMIC_PRIVILEGES_MYSQL] = (("USER", "HOST"), ((b"dyn", b"%"),))
     accounts = servers.accounts(SOCKET)
 
-    assert [accounts[key].server_wide for key in (("root", "localhost"), ("dyn", "%"), ("plain", "%"))] == [
-        True,
-        True,
-        False,
-    ]
     assert accounts["dyn", "%"].require == "SSL"
     assert [each.passwordless for each in accounts.values()] == [False, False, True]
 

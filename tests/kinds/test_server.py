@@ -13,13 +13,11 @@ from agent.records import from_record, to_record
 from agent.resource import Action, Change, differences
 
 SOCKET = "/run/mysqld/mysqld.sock"
-LOCAL_ROOT = DatabaseAccount(
-    "root", "localhost", (("mysql_native_password", b"invalid"), ("unix_socket", b"")), "", server_wide=True
-)
+LOCAL_ROOT = DatabaseAccount("root", "localhost", (("mysql_native_password", b"invalid"), ("unix_socket", b"")), "")
 
 
 def account(user: str, where: str, kept: bytes = b"*HASH") -> DatabaseAccount:
-    return DatabaseAccount(user, where, (("mysql_native_password", kept),), "", server_wide=False)
+    return DatabaseAccount(user, where, (("mysql_native_password", kept),), "")
 
 
 def host(
