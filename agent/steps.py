@@ -177,9 +177,13 @@ class Remember:
 
 @dataclass(frozen=True)
 class PasswordHash:
-    """Stands among the arguments of an ``Sql`` step for what the database server keeps of this password; the password itself stays here."""
+    """Stands among the arguments of an ``Sql`` step for what the database server keeps of this password; the password itself stays here.
+
+    ``plugin`` says in which form; empty: in the one that is usual for the server.
+    """
 
     secret: SecretRef
+    plugin: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,11 @@ DATABASES = (
 # mysql.user is a view of it, ten times as slow
 ACCOUNTS_MARIADB = "SELECT User, Host, Priv FROM mysql.global_priv ORDER BY User, Host"
 ACCOUNTS_MYSQL = "SELECT * FROM mysql.user ORDER BY User, Host"
+PLUGINS = (
+    "SELECT PLUGIN_NAME FROM information_schema.PLUGINS"
+    " WHERE PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_STATUS = 'ACTIVE' ORDER BY PLUGIN_NAME"
+)
+"""Ways to log in that the server knows."""
 GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
 TABLE_GRANTS = (
     "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
@@ -37,6 +42,13 @@ TABLE_PRIVILEGES = frozenset(
 
 _COLUMNS = {"Create_tmp_table_priv": "CREATE TEMPORARY TABLES", "Grant_priv": GRANT_OPTION}
 _TABLE_WORDS = {"GRANT": GRANT_OPTION, "DELETE VERSIONING ROWS": "DELETE HISTORY"}
+_LIMITS = {
+    "max_queries_per_hour": "max_questions",
+    "max_updates_per_hour": "max_updates",
+    "max_connections_per_hour": "max_connections",
+    "max_user_connections": "max_user_connections",
+}
+"""The words of statements, and what both servers call them in their tables."""
 _REQUIRE = {"0": "", "NONE": "", "": "", "1": "SSL", "ANY": "SSL", "2": "X509", "X509": "X509"}  # else it is specified
 
 
@@ -50,6 +62,17 @@ class DatabaseAccount:
     """Each way to log in: the plugin, and what the server keeps of the password."""
     require: str
     """What a connection must have: nothing, ``SSL``, ``X509`` or ``SPECIFIED``."""
+    old_password: bytes = field(default=b"", repr=False)
+    """What MySQL keeps of the password before, while that is good as well."""
+    password_expires: str = "default"  # noqa: S105
+    """``default`` (the server's), ``never``, or days such as ``90d``."""
+    password_expired: bool = False
+    """Whether somebody said so; not that it has become too old."""
+    locked: bool = False
+    max_queries_per_hour: int = 0
+    max_updates_per_hour: int = 0
+    max_connections_per_hour: int = 0
+    max_user_connections: int = 0
 
     @property
     def plugin(self) -> str:
@@ -105,14 +128,34 @@ def mariadb_account(user: str, host: str, text: str) -> DatabaseAccount | None:
         for way in (each or priv for each in priv.get("auth_or") or [priv])
     )
     require = _REQUIRE.get(str(priv.get("ssl_type", 0)), "SPECIFIED")
-    return DatabaseAccount(user, host, ways, require)
+    lifetime = priv.get("password_lifetime", -1)
+    return DatabaseAccount(
+        user, host, ways, require,
+        password_expires=_expires(None if lifetime < 0 else lifetime),
+        password_expired=priv.get("password_last_changed") == 0,
+        locked=bool(priv.get("account_locked")),
+        **{name: priv.get(key, 0) for name, key in _LIMITS.items()},
+    )  # fmt: skip
 
 
 def mysql_account(record: Mapping[str, str]) -> DatabaseAccount:
     """A row of MySQL's mysql.user."""
     way = (record["plugin"], record["authentication_string"].encode(errors="surrogateescape"))
     require = _REQUIRE.get(record["ssl_type"], "SPECIFIED")
-    return DatabaseAccount(record["User"], record["Host"], (way,), require)
+    attributes = json.loads(record.get("User_attributes") or "{}")
+    lifetime = record.get("password_lifetime")
+    return DatabaseAccount(
+        record["User"], record["Host"], (way,), require,
+        old_password=attributes.get("additional_password", "").encode(errors="surrogateescape"),
+        password_expires=_expires(int(lifetime) if lifetime else None),
+        password_expired=record.get("password_expired") == "Y",
+        locked=record.get("account_locked") == "Y",
+        **{name: int(record.get(key) or 0) for name, key in _LIMITS.items()},
+    )  # fmt: skip
+
+
+def _expires(days: int | None) -> str:
+    return "default" if days is None else f"{days}d" if days else "never"
 
 
 def _held(given: set[str], known: frozenset[str]) -> Held:

@@ -106,6 +106,10 @@ class Databases:
 
         return self._once(server, "accounts", read)
 
+    def plugins(self, server: str) -> frozenset[str]:
+        """The ways to log in that the server has loaded."""
+        return frozenset(name for (name,) in self.rows(server, facts.PLUGINS) if name)
+
     def grants(self, server: str) -> Mapping[tuple[str, str, str], Held]:
         """All grants on databases by user, host (in small letters) and the name that was granted, which is a pattern."""
 
@@ -148,7 +152,7 @@ class Databases:
 
     def _matches(self, value: str, plugin: str, kept: bytes) -> bool:
         # checking costs milliseconds for each account, so what was found is kept: under a digest, not in clear
-        key = hashlib.blake2b(b"\0".join((plugin.encode(), kept, value.encode())), digest_size=16).digest()
+        key = _key(value, plugin, kept)
         with self._lock:
             known = self._checked.get(key)
         if known is None:
@@ -169,7 +173,9 @@ class Databases:
             mariadb = _is_mariadb(connection)
             plugin = passwords.NATIVE if mariadb else passwords.CACHING_SHA2
             stored.update(
-                (each, self._stored_form(each, plugin)) for each in step.arguments if isinstance(each, PasswordHash)
+                (each, self._stored_form(each, each.plugin or plugin))
+                for each in step.arguments
+                if isinstance(each, PasswordHash)
             )
             statement = step.statement if mariadb or step.on_mysql is None else step.on_mysql
             bound = (stored[each] if isinstance(each, PasswordHash) else each for each in step.arguments)
@@ -182,7 +188,10 @@ class Databases:
         value = self._secrets.value(password.secret)
         if value is None:
             raise HostError(f"the secret {password.secret} does not exist yet")
-        return passwords.stored_form(value, plugin)
+        stored = passwords.stored_form(value, plugin)
+        with self._lock:  # what was just made need not be checked
+            self._checked[_key(value, plugin, stored.encode())] = True
+        return stored
 
     def _once(self, server: str, what: str, read: Callable[[], T]) -> T:
         with self._lock:
@@ -274,6 +283,10 @@ def _explained(server: str, temporary: type[Exception], secrets: Iterable[str] =
         if code in _TEMPORARY:
             raise temporary(message) from None
         raise HostError(message, hint=_HINTS.get(code, "")) from None
+
+
+def _key(value: str, plugin: str, kept: bytes) -> bytes:
+    return hashlib.blake2b(b"\0".join((plugin.encode(), kept, value.encode())), digest_size=16).digest()
 
 
 def _is_mariadb(connection: Any) -> bool:

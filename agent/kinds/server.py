@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from agent.host.passwords import ED25519
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Sql, Step
 
@@ -33,6 +34,8 @@ class ServerState(State):
     """Whether there is an empty database called test; one that holds something is left alone."""
     local_infile: bool
     """Whether a client can be asked to send its files (LOAD DATA LOCAL)."""
+    ed25519: bool | None = None
+    """Whether it has loaded MariaDB's plugin of that name; only managed where an account wants it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Server(Resource):
     keep_test_database: bool = False
     """Whether the spec has a database called test."""
     after: tuple[Ref, ...] = ()
+    ed25519: bool = False
+    """Whether an account of the spec logs in by it."""
 
     def desired(self) -> ServerState:
         return ServerState(
@@ -54,6 +59,7 @@ class Server(Resource):
             test_grants=(),
             test_database=None if self.keep_test_database else False,
             local_infile=False,
+            ed25519=True if self.ed25519 else None,
         )
 
     def read(self, host: Host) -> ServerState:
@@ -71,6 +77,7 @@ class Server(Resource):
             ),
             test_database="test" in databases.databases(self.server) and databases.test_is_empty(self.server),
             local_infile=databases.local_infile(self.server),
+            ed25519=ED25519 in databases.plugins(self.server) if self.ed25519 else None,
         )
 
     def steps(self, change: Change) -> Iterator[Step]:
@@ -93,6 +100,8 @@ class Server(Resource):
             yield Sql(self.server, "DROP DATABASE test")
         if change.touches("local_infile"):
             yield Sql(self.server, "SET GLOBAL local_infile = 0")
+        if change.touches("ed25519"):
+            yield Sql(self.server, "INSTALL SONAME 'auth_ed25519'")  # the server keeps it over restarts
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after
