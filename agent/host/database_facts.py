@@ -24,6 +24,7 @@ GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
 TABLE_GRANTS = (
     "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
 )
+OWN_ACCOUNT = "SELECT CURRENT_USER()"
 LOCAL_INFILE = "SELECT @@GLOBAL.local_infile"
 IN_TEST_DATABASE = (
     "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test')"

@@ -1,21 +1,24 @@
-"""MariaDB and MySQL servers, over their local sockets as root: what they hold, and statements that change it.
+"""MariaDB and MySQL servers: what they hold, and statements that change it.
 
-All accounts come from one query, all grants from another, and are kept until something changes. Each query is one
-question of agent.host.look, which asks it again by agent.host.sql.
+A server is named by one text: the path of its local socket, or an address (agent.host.database_address). All accounts come
+from one query, all grants from another, and are kept until something changes. Each query is one question of agent.host.look,
+which asks it again by agent.host.sql.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import HostError, TemporaryError
+from agent.host import database_address, database_connection, database_refusals, passwords, sql
 from agent.host import database_facts as facts
-from agent.host import passwords, sql
 from agent.host.database_facts import DatabaseAccount, DatabaseFacts, Held
 from agent.resource import NotYetReadable
 from agent.steps import PasswordHash, SecretRef, Sql
@@ -27,22 +30,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Row = tuple[str | None, ...]
 
-CONNECT_TIMEOUT = 5
-"""Seconds until a server must have let the agent in."""
-STATEMENT_TIMEOUT = 60
-"""Seconds that one statement may take."""
-
-_NOT_UP = {2002, 2003}
+_NOT_UP = {2002, 2003, 2005}
 _LOST = {2006, 2013, 1927, 4031}
 _TEMPORARY = {1040, 1053, 1203, 1205, 1213} | _NOT_UP | _LOST
-_NOT_LET_IN = (
-    "let root in by the socket: ALTER USER root@localhost IDENTIFIED VIA unix_socket (MySQL: WITH auth_socket)"
-)
-_HINTS = {
-    1045: _NOT_LET_IN,
-    1698: _NOT_LET_IN,
-    1290: "the server was started with an option that forbids this, such as skip-grant-tables or read-only",
-}
+_UNREACHABLE = 10.0
+"""Seconds for which a server elsewhere that did not let the agent in is not tried again: many resources ask for it, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class _Answer:
 
 
 class Databases:
-    """The servers of one host, each named by the path of its socket. Safe to use from several threads.
+    """The servers of one host. Safe to use from several threads.
 
     Reading raises NotYetReadable when the server does not run, and HostError when it refuses.
     """
@@ -64,7 +56,9 @@ class Databases:
         self._looks = looks
         self._secrets = secrets
         self._lock = threading.RLock()
-        self._connections: dict[str, Any] = {}
+        self._connections: dict[tuple[str, float], Any] = {}
+        self._refused: dict[str, tuple[float, Exception]] = {}
+        self._own: dict[str, tuple[str, str]] = {}
         self._known: dict[tuple[str, str], Any] = {}
         self._checked: dict[bytes, bool] = {}
 
@@ -169,7 +163,8 @@ class Databases:
         """
         stored: dict[PasswordHash, str] = {}
         with self._lock, _explained(step.server, TemporaryError, stored.values()):
-            connection = self._connection(step.server)
+            self._spare_own_account(step)
+            connection = self._connection(step.server, database_connection.STATEMENT_TIMEOUT)
             mariadb = _is_mariadb(connection)
             plugin = passwords.NATIVE if mariadb else passwords.CACHING_SHA2
             stored.update(
@@ -182,7 +177,7 @@ class Databases:
             literals = tuple(
                 b"NULL" if each is None else connection.string_literal(str(each).encode()) for each in bound
             )
-            self._query(step.server, statement.encode() % literals)
+            self._query(step.server, statement.encode() % literals, database_connection.STATEMENT_TIMEOUT)
 
     def _stored_form(self, password: PasswordHash, plugin: str) -> str:
         value = self._secrets.value(password.secret)
@@ -215,8 +210,8 @@ class Databases:
         self._looks.saw(question, sql.digest(rows))
         return _Answer(names, tuple(tuple(_text(value) for value in row) for row in rows))
 
-    def _query(self, server: str, statement: bytes) -> tuple[tuple[str, ...], tuple[sql.Row, ...]]:
-        connection = self._connection(server)
+    def _query(self, server: str, statement: bytes, patience: float = 0) -> tuple[tuple[str, ...], tuple[sql.Row, ...]]:
+        connection = self._connection(server, patience)
         try:
             connection.query(statement)
             result = connection.store_result()
@@ -229,9 +224,13 @@ class Databases:
         names = tuple(column[0] for column in result.describe())
         return names, result.fetch_row(maxrows=0)
 
-    def _connection(self, server: str) -> Any:
-        """The connection that is held, when it still answers, or a new one."""
-        held = self._connections.get(server)
+    def _connection(self, server: str, patience: float = 0) -> Any:
+        """The connection that is held, when it still answers, or a new one. ``patience``: seconds for one statement; 0 for those that only read."""
+        elsewhere = not server.startswith("/")
+        patience = patience or (
+            database_connection.READ_TIMEOUT if elsewhere else database_connection.STATEMENT_TIMEOUT
+        )
+        held = self._connections.get((server, patience))
         if held is not None:
             try:
                 held.ping()
@@ -239,33 +238,55 @@ class Databases:
                 self._drop(server)
             else:
                 return held
-        self._connections[server] = connect(server)
-        return self._connections[server]
+        self._connections[server, patience] = self._open_elsewhere(server, patience) if elsewhere else connect(server)
+        return self._connections[server, patience]
+
+    def _open_elsewhere(self, server: str, patience: float) -> Any:
+        until, refusal = self._refused.get(server, (0.0, None))
+        if refusal is not None and time.monotonic() < until:
+            raise refusal
+        address = database_address.parse(server)
+        secret = SecretRef(*address.secret) if address else None
+        password = self._secrets.value(secret) if secret else None
+        if password is None:
+            raise HostError(f"{database_address.place(server)}: the administrator's password, {secret}, does not exist")
+        try:
+            return connect(server, password, patience)
+        except (_library().MySQLError, TimeoutError) as error:
+            self._refused[server] = (time.monotonic() + _UNREACHABLE, error)
+            raise
 
     def _drop(self, server: str) -> None:
-        connection = self._connections.pop(server, None)
-        if connection is not None:
-            connection.close()
+        for key in [key for key in self._connections if key[0] == server]:
+            self._connections.pop(key).close()
+
+    def _spare_own_account(self, step: Sql) -> None:
+        """The account that the agent is logged in as by a password is its only way in: no statement may change or drop it."""
+        if step.server.startswith("/"):
+            return
+        user, host = self.own_account(step.server)
+        named = [str(each) for each in step.arguments]
+        if any(pair[0] == user and pair[1].lower() == host for pair in itertools.pairwise(named)):
+            place = database_address.place(step.server)
+            raise HostError(
+                f"{place}: {user}@{host} is the account that the agent logs in as, which it never changes",
+                hint="name another account as mysql.administrator to have this one changed",
+            )
+
+    def own_account(self, server: str) -> tuple[str, str]:
+        """User and host (in small letters) of the account that the agent is logged in as."""
+        with self._lock:
+            if server not in self._own:
+                with _explained(server, NotYetReadable):
+                    _, (((who,),)) = self._query(server, facts.OWN_ACCOUNT.encode())
+                user, _, host = (who or b"").decode().rpartition("@")
+                self._own[server] = user, host.lower()
+            return self._own[server]
 
 
-def connect(server: str) -> Any:
-    """A new connection that is logged in; the only place that opens one.
-
-    The library's own connection, without its DB-API cursors: those allow several statements in one string.
-    """
-    connection = _library().connect(
-        user=sql.ACCOUNT.decode(),
-        unix_socket=server,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=STATEMENT_TIMEOUT,
-        write_timeout=STATEMENT_TIMEOUT,
-        local_infile=0,  # a server must not be able to ask root for a file
-        conv={},
-    )
-    connection.set_character_set("utf8mb4")
-    connection.autocommit(True)
-    connection.query(sql.SESSION.encode())
-    return connection
+def connect(server: str, password: str | None = None, patience: float = database_connection.STATEMENT_TIMEOUT) -> Any:
+    """A new connection that is logged in, as agent.host.database_connection has it. Raises the library's errors and TimeoutError."""
+    return database_connection.connect(_library(), server, password, patience=patience)
 
 
 @contextmanager
@@ -273,16 +294,18 @@ def _explained(server: str, temporary: type[Exception], secrets: Iterable[str] =
     """Raises what the client library raises as ``temporary`` or HostError, with the server's words less any secret."""
     try:
         yield
+    except TimeoutError as error:
+        raise temporary(f"{database_address.place(server)}: {error}") from None
     except _library().MySQLError as error:
         code = _code(error)
         words = str(error.args[-1]) if error.args else type(error).__name__
         words = words.partition(" near '")[0]  # what follows repeats the statement, arguments and all
         for secret in secrets:
             words = words.replace(secret, "********")
-        message = f"{server}: {code}: {words}"
+        message = f"{database_address.place(server)}: {code}: {words}"
         if code in _TEMPORARY:
             raise temporary(message) from None
-        raise HostError(message, hint=_HINTS.get(code, "")) from None
+        raise HostError(message, hint=database_refusals.way_out(server, code, words)) from None
 
 
 def _key(value: str, plugin: str, kept: bytes) -> bytes:
@@ -303,8 +326,7 @@ def _text(value: bytes | None) -> str | None:
 
 def _library() -> Any:
     try:
-        from MySQLdb import _mysql
+        return database_connection.library()
     except ImportError as error:
         message = f"the MySQL client library cannot be loaded: {error}"
         raise HostError(message, hint="install python3-mysqldb") from error
-    return _mysql

@@ -9,7 +9,7 @@ found everything as wanted are answered the same again, everything still is as w
     ("stamp", path)       inode, size and time of change: for what is only ever replaced, or changes with each of its entries
     ("stamps", path)      name, size and time of change of everything in a directory
     ("unit", name)        load, active and sub state of a systemd unit; None when systemd does not answer
-    ("rows", socket, statement)   digest of the rows that a query gives; None when the server does not answer
+    ("rows", server, statement)   digest of the rows that a query gives; None when the server does not answer
     ("before", moment)    whether it is earlier than this second since the epoch
     ("hostname",)         the host's name
     ("address",)          the host's own addresses: those that packets to elsewhere leave from

@@ -6,7 +6,8 @@ this module, 15.6 ms with the C extension of mysqlclient alone, 16.1 ms with mys
 bare interpreter is 8.6 ms of each. Most of the library's share is the loading of libssl and libcrypto.
 
 What it speaks: protocol version 10, one login as root by the socket's own credentials (unix_socket, auth_socket),
-COM_QUERY, text rows. Sources: "Client/Server Protocol" in the MariaDB knowledge base and in MySQL's source documentation.
+COM_QUERY, text rows. Servers that are reached in another way are left to agent.host.database_connection. Sources:
+"Client/Server Protocol" in the MariaDB knowledge base and in MySQL's source documentation.
 """
 
 from __future__ import annotations
@@ -50,9 +51,16 @@ class NoAnswer(Exception):
 
 
 def digests(asked: list[tuple[str, str]]) -> list[bytes | None]:
-    """For each (socket, statement) the digest of its rows; None when the server does not answer. One connection a socket."""
+    """For each (server, statement) the digest of its rows; None when the server does not answer. One connection a server."""
     found: list[bytes | None] = [None] * len(asked)
     for path in {socket for socket, _ in asked}:
+        if path[:1] != "/":
+            from agent.host.database_connection import digests as by_library
+
+            at = [index for index, (server, _) in enumerate(asked) if server == path]
+            for index, digest in zip(at, by_library(path, [asked[index][1] for index in at]), strict=True):
+                found[index] = digest
+            continue
         try:
             reader = _Reader(path)
         except (OSError, NoAnswer):
