@@ -16,7 +16,7 @@ from agent.host.machine import Host
 from agent.ledger import Ledger
 from agent.lock import locked
 from agent.reconcile import Pass, remove
-from agent.resource import Outcome, Ref, Resource, Result
+from agent.resource import Loss, Outcome, Ref, Resource, Result
 from agent.wanted import Wanted, want
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Request:
     lock_timeout: float = 60.0
     retry: bool = False
     """Apply a spec again although it was rolled back."""
+    loss: Loss | None = None
+    """What is to happen to databases that left the spec; None: they stay."""
     approve: Callable[[plan.Plan], bool] | None = None
     waiting: Callable[[str], None] = lambda _holder: None
 
@@ -102,7 +104,7 @@ class Apply:
         spec = wanted.resources
         request = self.request
         if request.approve is not None and not request.approve(
-            foresee(spec, self.host, self.ledger, targets=request.targets, retry=request.retry)
+            foresee(spec, self.host, self.ledger, targets=request.targets, retry=request.retry, loss=request.loss)
         ):
             return Report(Exit.OK, refused=True)
         durable.unlink(evidence_path(self.host))  # from here on the host is not what the last pass saw
@@ -116,7 +118,7 @@ class Apply:
         removed: tuple[Outcome, ...] = ()
         orphans: tuple[Ref, ...] = ()
         if (held := self._judge(spec, desired, outcomes)) is None:
-            removed, orphans = self._remove(desired)
+            removed, orphans = self._remove(desired, request.loss)
             outcomes = self._confirm(desired, outcomes, removed)
             held = self._judge(spec, desired, outcomes)
         if held is not None:
@@ -141,10 +143,13 @@ class Apply:
             self._pass.stopping.set()
         return self._pass.run()
 
-    def _remove(self, desired: Mapping[Ref, Resource]) -> tuple[tuple[Outcome, ...], tuple[Ref, ...]]:
+    def _remove(
+        self, desired: Mapping[Ref, Resource], loss: Loss | None = None
+    ) -> tuple[tuple[Outcome, ...], tuple[Ref, ...]]:
         if self.request.targets or self._stopped:
             return (), ()
-        outcomes, orphans = remove(plan.departures(desired, self.host, self.ledger), self.host, self.ledger)
+        gone = plan.departures(desired, self.host, self.ledger, loss)
+        outcomes, orphans = remove(gone, self.host, self.ledger)
         return tuple(outcomes), orphans
 
     def _judge(
@@ -309,15 +314,21 @@ def write_status(host: Host, document: dict[str, Any]) -> None:
     durable.replace(host.paths.status, status.text(status.halves(document)), mode=0o644)
 
 
-def look(spec: str, host: Host, *, targets: tuple[str, ...] = ()) -> plan.Plan:
+def look(spec: str, host: Host, *, targets: tuple[str, ...] = (), loss: Loss | None = None) -> plan.Plan:
     """The plan for a spec: reads everything, changes nothing."""
     host.begin({})
     resources = want(spec, host).resources
-    return foresee(resources, host, Ledger(f"{host.paths.state}/ledger.jsonl"), targets=targets)
+    return foresee(resources, host, Ledger(f"{host.paths.state}/ledger.jsonl"), targets=targets, loss=loss)
 
 
 def foresee(
-    spec: Mapping[Ref, Resource], host: Host, ledger: Ledger, *, targets: tuple[str, ...] = (), retry: bool = False
+    spec: Mapping[Ref, Resource],
+    host: Host,
+    ledger: Ledger,
+    *,
+    targets: tuple[str, ...] = (),
+    retry: bool = False,
+    loss: Loss | None = None,
 ) -> plan.Plan:
     """What an apply of these resources would do: towards what is in force instead, if they were rolled back."""
     held = None if retry else rollback.held(spec, Generations(host.paths.state))
@@ -326,7 +337,7 @@ def foresee(
         found = plan.plan(plan.restricted(resources, targets), host, ledger)
         found = replace(found, removals=(), orphans=())
     else:
-        found = plan.plan(resources, host, ledger)
+        found = plan.plan(resources, host, ledger, None if held else loss)
     return replace(found, held=held.why if held else "")
 
 

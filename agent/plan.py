@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import HostError, PlanError, UsageError, refusal
-from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, differences
+from agent.resource import Action, Change, Disruption, Loss, NotYetReadable, Ref, Resource, differences
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -178,8 +178,8 @@ def _restart_foreseen(resource: Resource, host: Host, pending: Mapping[Ref, Chan
     return ()
 
 
-def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
-    """Looks at everything and changes nothing."""
+def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger, loss: Loss | None = None) -> Plan:
+    """Looks at everything and changes nothing. ``loss``: what a person allows to happen to databases that left the spec."""
     host.begin(desired)
     pending: dict[Ref, Change] = {}
     failures: list[tuple[Ref, str]] = []
@@ -195,7 +195,7 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Plan:
                 change = replace(change, interrupts=resource.interrupts(host))
             if change is not None:
                 pending[resource.ref] = change
-    gone = departures(desired, host, ledger)
+    gone = departures(desired, host, ledger, loss)
     told = notes(desired, host)
     return Plan(tuple(pending.values()), gone.removals, gone.orphans, tuple(failures), len(desired), told)
 
@@ -223,7 +223,7 @@ class Departures:
     """All of them."""
 
 
-def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> Departures:
+def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger, loss: Loss | None = None) -> Departures:
     """What left the spec; the removals in an order in which each goes before what it needs."""
     gone = {entry.ref: entry for entry in ledger.entries() if entry.ref not in desired}
     orphans: list[Ref] = []
@@ -233,7 +233,10 @@ def departures(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger) -> D
     for resource in order((entry.resource for entry in gone.values()), backwards=True):
         made = gone[resource.ref].made
         back = made == "replaced" and resource.original() is not None
-        if (made == "left" and resource.remains(host)) or (made == "created" and _holds_work(resource, host)):
+        works = made == "created" and _holds_work(resource, host)
+        if works and resource.expendable and loss is not None:
+            removals.append(_loss(resource, host, loss))
+        elif works or (made == "left" and resource.remains(host)):
             orphans.append(resource.ref)
         elif back or (made in ("created", "left") and not resource.holds_work):
             removals.append(_removal(resource, desired, host, back=back))
@@ -265,6 +268,15 @@ def _removal(resource: Resource, desired: Mapping[Ref, Resource], host: Host, *,
     return Change(
         resource, Action.DELETE, current=current, disruption=disruption, interrupts=interrupts, puts_back=back
     )
+
+
+def _loss(resource: Resource, host: Host, loss: Loss) -> Change:
+    """The removal of what holds work. One that cannot be looked at is tried all the same, and says what is in the way."""
+    try:
+        words = resource.loses(host, loss)
+    except (NotYetReadable, HostError, OSError) as error:
+        words = f"cannot be looked at now: {error}"
+    return Change(resource, Action.DELETE, current=resource.desired(), loss=loss, loses=words)
 
 
 def restricted(desired: Mapping[Ref, Resource], targets: Sequence[str]) -> dict[Ref, Resource]:

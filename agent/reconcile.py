@@ -217,6 +217,8 @@ def remove(gone: plan.Departures, host: Host, ledger: Ledger) -> tuple[list[Outc
         else:
             ledger.gone(ref)
         result = Result.FAILED if message else Result.CHANGED
+        if not message and change.loss is not None:
+            message = change.resource.way_back(host)
         outcomes.append(Outcome(ref, result, change, message, hint, seconds=time.monotonic() - begun))
         host.progress.ended(outcomes[-1])
     if not failed:

@@ -51,6 +51,13 @@ class Disruption(enum.IntEnum):
     RESTART = 2
 
 
+class Loss(enum.Enum):
+    """What a person allows to happen to databases that left the spec: to go after a dump, or without one."""
+
+    DUMPED = "after a dump"
+    UNDUMPED = "without a dump"
+
+
 class Hidden:
     """A value that is compared but never shown: its text is always ``********``.
 
@@ -108,6 +115,10 @@ class Change:
     """Set in a plan when the current state can only be read once this ref is right."""
     puts_back: bool = False
     """For a delete: whether what stood there before the agent came is put back."""
+    loss: Loss | None = None
+    """For a delete of what holds work: what a person allowed."""
+    loses: str = ""
+    """In a plan: what such a delete removes and where a dump of it goes, in words."""
 
     def touches(self, *names: str) -> bool:
         """Whether any of these fields differs; always true on create."""
@@ -125,6 +136,8 @@ class Resource:
     kind: ClassVar[str]
     holds_work: ClassVar[bool] = False
     """Whether people's work lives in it (a home, a database): reported as an orphan when it leaves the spec, never removed."""
+    expendable: ClassVar[bool] = False
+    """Whether it is removed nevertheless, if the agent made it and a person says so with --allow-data-loss."""
     batch: ClassVar[bool] = False
     """Whether changes of this kind that are ready at the same time are made together, by ``steps_together``."""
 
@@ -182,6 +195,14 @@ class Resource:
         """What a restart would interrupt just now, in words, for the plan."""
         return ""
 
+    def loses(self, host: Host, loss: Loss) -> str:  # noqa: ARG002  # what is expendable is asked it
+        """What its removal takes away and where a dump of it goes, in words. Raises HostError and NotYetReadable when it cannot be looked at."""
+        return ""
+
+    def way_back(self, host: Host) -> str:  # noqa: ARG002  # what is expendable is asked it
+        """How to get back what was just removed, in words."""
+        return ""
+
     def remains(self, host: Host) -> bool:  # noqa: ARG002  # what can hold other people's files asks it
         """Whether something of others keeps it from being removed, or is left in its place: that stays, and is reported."""
         return False
@@ -192,6 +213,10 @@ class Resource:
 
     def judges(self) -> bool:
         """Whether it is the look at a service's health: its failing, for whatever reason, means that what was changed does not work."""
+        return False
+
+    def outdated(self, host: Host) -> bool:  # noqa: ARG002  # what looks into a running service is asked it
+        """Whether a service runs with something else than what it would be started with now."""
         return False
 
     def disturbed(self, host: Host) -> Iterable[Step]:  # noqa: ARG002  # services ask it
@@ -226,7 +251,7 @@ class Outcome:
     result: Result
     change: Change | None = None
     message: str = ""
-    """Why it failed or was skipped."""
+    """Why it failed or was skipped; of a removal, how to get back what was in it."""
     hint: str = ""
     unhealthy: bool = False
     """Whether it failed because what was changed does not work; then the previous generation is better."""

@@ -188,17 +188,25 @@ class PasswordHash:
 
 @dataclass(frozen=True)
 class Sql:
-    """Runs one statement on a database server over its local socket; ``%s`` stands for an argument and ``%%`` for a percent sign.
+    """Runs one statement on a database server; ``%s`` stands for an argument and ``%%`` for a percent sign.
 
     ``arguments`` (text, numbers, None, PasswordHash) are bound by the client library and never shown.
     """
 
     server: str
-    """Path of the server's socket."""
+    """Path of the server's socket, or an address of agent.host.database_address."""
     statement: str
     arguments: tuple[Any, ...] = field(default=(), repr=False)
     on_mysql: str | None = None
     """The statement for MySQL, where it is not that for MariaDB; the arguments are the same."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """Dumps a database (tables, views, routines, events, triggers) to a compressed file in the agent's state directory, before it is dropped."""
+
+    server: str
+    database: str
 
 
 @dataclass(frozen=True)
@@ -312,6 +320,7 @@ Step = (
     | Packages
     | Remember
     | Sql
+    | Dump
     | StoreSecret
     | StoreHash
     | ForgetSecret

@@ -11,7 +11,7 @@ from agent.errors import HostError
 from agent.host.looks import Looks
 from agent.host.machine import Progress
 from agent.kinds import KINDS
-from agent.resource import Action, Change, Disruption, NotYetReadable, Ref, Resource, State, disruptive
+from agent.resource import Action, Change, Disruption, Loss, NotYetReadable, Ref, Resource, State, disruptive
 from agent.steps import Keep, PutBack, Remember, Step
 
 
@@ -80,7 +80,19 @@ class Precious(Toy):
     holds_work: ClassVar[bool] = True
 
 
-KINDS.update({"toy": Toy, "batched": Batched, "precious": Precious})
+@dataclass(frozen=True)
+class Expendable(Precious):
+    kind: ClassVar[str] = "expendable"
+    expendable: ClassVar[bool] = True
+
+    def loses(self, host: Any, loss: Loss) -> str:
+        return f"all of {self.name}"
+
+    def way_back(self, host: Any) -> str:
+        return f"{self.name} is kept elsewhere"
+
+
+KINDS.update({"toy": Toy, "batched": Batched, "precious": Precious, "expendable": Expendable})
 
 
 @dataclass

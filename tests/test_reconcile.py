@@ -10,8 +10,8 @@ from agent import plan
 from agent.errors import HostError
 from agent.ledger import Ledger
 from agent.reconcile import Pass, remove
-from agent.resource import Outcome, Ref, Resource, Result
-from tests.fakes import Batched, FakeHost, Precious, Toy
+from agent.resource import Loss, Outcome, Ref, Resource, Result
+from tests.fakes import Batched, Expendable, FakeHost, Precious, Toy
 
 
 def ref(name: str) -> Ref:
@@ -220,6 +220,35 @@ def test_what_holds_work_stays_and_is_an_orphan(tmp_path: Path) -> None:
     assert host.table == {"home": "1"}
     host.table.clear()
     assert departed(host, tmp_path) == ([], ())
+
+
+def test_what_holds_work_goes_when_a_person_allows_it_and_the_agent_made_it(tmp_path: Path) -> None:
+    host = FakeHost({"theirs": "1"})
+    run([Expendable("a", "1"), Expendable("theirs", "1"), Precious("home", "1")], host, tmp_path)
+    ledger = Ledger(str(tmp_path / "ledger"))
+    gone = plan.departures({}, cast(Any, host), ledger, Loss.DUMPED)
+    assert [(each.resource.name, each.loss, each.loses) for each in gone.removals] == [("a", Loss.DUMPED, "all of a")]
+
+    outcomes, orphans = remove(gone, cast(Any, host), ledger)
+
+    assert [(outcome.ref.name, outcome.result, outcome.message) for outcome in outcomes] == [
+        ("a", Result.CHANGED, "a is kept elsewhere")
+    ]
+    assert orphans == (Ref("precious", "home"),)
+    assert host.table == {"theirs": "1", "home": "1"}
+
+
+def test_what_cannot_be_looked_at_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    host = FakeHost()
+    run([Expendable("a", "1")], host, tmp_path)
+    host.unreadable.add("a")
+    host.refuse.add("a")
+    ledger = Ledger(str(tmp_path / "ledger"))
+
+    outcomes, _ = remove(plan.departures({}, cast(Any, host), ledger, Loss.DUMPED), cast(Any, host), ledger)
+
+    assert [(outcome.result, outcome.message) for outcome in outcomes] == [(Result.FAILED, "a refuses")]
+    assert host.table == {"a": "1"}
 
 
 def test_what_was_replaced_is_put_back(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from agent.apply import Apply, Report, Request
 from agent.cli import saved
 from agent.cli.console import Lines, paint, say
-from agent.errors import AgentError
+from agent.errors import AgentError, UsageError
 from agent.host.machine import Host
 from agent.plan import Plan
 from agent.report import journal, machine, text
-from agent.resource import Action, Disruption, Result
+from agent.resource import Action, Disruption, Loss, Result
 
 PASSWORD = "jupyter.password"  # noqa: S105  # its name in the store
 
@@ -33,15 +33,22 @@ def apply(options: argparse.Namespace) -> int:
         targets=tuple(options.target),
         lock_timeout=options.lock_timeout,
         retry=options.retry,
+        loss=saved.allowed(options),
         approve=_ask(options, host) if sys.stdin.isatty() and sys.stdout.isatty() and not options.yes else None,
         waiting=lambda holder: say(f"waiting: {holder} holds the lock"),
     )
     plan = saved.load(request.spec)
     if plan is not None:
+        if plan.loss is not request.loss:
+            raise UsageError(
+                f"{options.spec} was saved {_flags(plan.loss)}, and is applied in the same way or not at all",
+                hint="Nothing was changed.",
+            )
         request = replace(
             request,
             spec=plan.spec,
             targets=plan.targets,
+            loss=plan.loss,
             approve=lambda found: _same(found, plan, options.spec),
         )
     run = Apply(request, host)
@@ -49,6 +56,13 @@ def apply(options: argparse.Namespace) -> int:
     report = run.run()
     show(report, host, options)
     return report.exit_status
+
+
+def _flags(loss: Loss | None) -> str:
+    """How a loss is allowed on the command line."""
+    if loss is None:
+        return "without --allow-data-loss"
+    return "with --allow-data-loss" + (" --no-dump" if loss is Loss.UNDUMPED else "")
 
 
 def _same(found: Plan, plan: saved.Saved, path: str) -> bool:
@@ -77,7 +91,9 @@ def _ask(options: argparse.Namespace, host: Host) -> Callable[[Plan], bool]:
         ):
             _ask_password(host)
         harmless = not (found.removals or found.drift or any(c.disruption is Disruption.RESTART for c in found.changes))
-        return harmless or input("Apply these changes? [y/N] ").strip().lower() in ("y", "yes")
+        lost = ", ".join(str(each.resource.ref) for each in found.removals if each.loss)
+        question = f"Remove {lost} with all that is in it, and apply" if lost else "Apply"
+        return harmless or input(f"{question} these changes? [y/N] ").strip().lower() in ("y", "yes")
 
     return approve
 
@@ -109,7 +125,7 @@ def show(report: Report, host: Host, options: argparse.Namespace) -> None:
             for line in text.outcomes(report.restored, paint):
                 print(f"  back: {line.strip()}")
         for ref in report.orphans:
-            print(f"{ref} left the spec and stays: it may hold someone's work.")
+            print(text.stays(str(ref)))
         done = report.outcomes or tuple(o for o in report.restored if o.result is not Result.UNCHANGED)
         print(text.counts(done, report.seconds) if done else "Nothing was changed.")
     if report.rolled_back:

@@ -57,6 +57,12 @@ def _scope(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _loss(parser: argparse.ArgumentParser) -> None:
+    allowed = "remove databases that left the spec and that the agent made, each after a dump to /var/lib/agent/dumps"
+    parser.add_argument("--allow-data-loss", action="store_true", help=allowed)
+    parser.add_argument("--no-dump", action="store_true", help="with --allow-data-loss: without a dump, for ever")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = _Parser(
@@ -91,6 +97,7 @@ def _plan(verbs: Any) -> None:
     _spec(plan)
     _json(plan)
     _scope(plan)
+    _loss(plan)
     plan.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when changes are pending")
     plan.add_argument("--diff", action="store_true", help="show the lines of files that would change")
     exactly = "save the plan; `agent apply FILE` makes exactly these changes or none"
@@ -103,6 +110,7 @@ def _apply(verbs: Any) -> None:
     _spec(apply, what="the spec or a saved plan")
     _json(apply)
     _scope(apply)
+    _loss(apply)
     apply.add_argument("-y", "--yes", action="store_true", help="do not ask, even where a service is interrupted")
     apply.add_argument("--diff", action="store_true", help="show the lines of files that change, with the question")
     apply.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)

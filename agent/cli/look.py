@@ -47,14 +47,15 @@ def plan(options: argparse.Namespace) -> int:
     from agent.cli import saved
 
     path = os.path.abspath(options.spec)
-    found = look(path, Host(), targets=tuple(options.target))
+    loss = saved.allowed(options)
+    found = look(path, Host(), targets=tuple(options.target), loss=loss)
     if options.json:
         print(json.dumps(machine.plan(found), indent=1))
     else:
         for line in text.plan(found, paint, diff=options.diff):
             print(line)
     if options.out:
-        saved.save(options.out, path, tuple(options.target), found)
+        saved.save(options.out, path, tuple(options.target), loss, found)
         print(f"Saved: agent apply {options.out}", file=sys.stderr)
     return Exit.PENDING if options.detailed_exitcode and not found.as_wanted else Exit.OK
 

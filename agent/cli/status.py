@@ -9,7 +9,10 @@ from typing import Any
 from agent import status as document
 from agent.cli.console import paint
 from agent.errors import AgentError, Exit
+from agent.host.dumps import kept
 from agent.host.machine import Paths
+from agent.kinds.database import size as bytes_text
+from agent.report.text import stays
 
 
 def status(options: argparse.Namespace) -> int:
@@ -21,13 +24,13 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=1))
     elif not options.quiet or bad:
-        for line in lines(found):
+        for line in lines(found, kept(Paths().dumps)):
             print(line)
     return Exit.PENDING if bad else Exit.OK
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """The status for people: conditions first, then what is not right, then what stays."""
+def lines(found: dict[str, Any], dumps: tuple[int, int] | None = None) -> list[str]:
+    """The status for people: conditions first, then what is not right, then what stays. ``dumps``: their number and bytes."""
     text = [f"{found['spec']}, generation {found['generation'] or '-'}, last pass {found['last_pass']}"]
     for each in found["conditions"]:
         mark = paint("yes", "32") if each["status"] else paint("no", "31")
@@ -40,6 +43,11 @@ def lines(found: dict[str, Any]) -> list[str]:
             if each.get("hint"):
                 text.append(f"      hint: {each['hint']}")
     text += [f"  {paint('note', '33')}: {note}" for note in found.get("notes", ())]
-    text += [f"  {ref} left the spec and stays: it may hold someone's work." for ref in found["orphans"]]
+    text += [f"  {stays(ref)}" for ref in found["orphans"]]
+    if dumps and dumps[0]:
+        number, size = dumps
+        text.append(
+            f"  {number} dump{'' if number == 1 else 's'} of databases, {bytes_text(size)}, in {Paths().dumps}; the agent removes none"
+        )
     counts = ", ".join(f"{number} {word}" for word, number in found["counts"].items() if number)
     return [*text, f"  {len(found['resources'])} resources: {counts or 'none'}"]

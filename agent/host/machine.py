@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agent import steps
 
 if TYPE_CHECKING:
+    from agent.host.dumps import Dumps
     from agent.resource import Outcome, Ref, Resource
 
 
@@ -31,6 +33,10 @@ class Paths:
     @property
     def originals(self) -> str:
         return f"{self.state}/originals"
+
+    @property
+    def dumps(self) -> str:
+        return f"{self.state}/dumps"
 
     @property
     def status(self) -> str:
@@ -101,6 +107,7 @@ class Host:
             steps.Packages: self.packages.perform,
             steps.Remember: self.memory.perform,
             steps.Sql: self.databases.perform,
+            steps.Dump: self._dump,
             steps.StoreSecret: self.secrets.generate,
             steps.StoreHash: self.secrets.store_hash,
             steps.ForgetSecret: self.secrets.forget,
@@ -108,6 +115,16 @@ class Host:
             steps.Work: self.environments.work,
             steps.Await: self.probes.wait,
         }
+
+    @cached_property
+    def dumps(self) -> Dumps:
+        """Made when it is asked for, which is seldom."""
+        from agent.host.dumps import Dumps
+
+        return Dumps(self.paths.dumps, self.databases, self.secrets, self.programs)
+
+    def _dump(self, step: steps.Dump) -> None:
+        self.dumps.perform(step)
 
     def perform(self, step: steps.Step) -> None:
         """Does one step, wholly or not at all where the host allows it. Raises HostError (TemporaryError when worth trying again)."""

@@ -22,8 +22,14 @@ def plan(found: Plan) -> dict[str, Any]:
         "unreadable": [{"ref": str(ref), "reason": reason} for ref, reason in found.failures],
         "resources": found.resources,
         "notes": list(found.notes),
+        **({"losses": losses} if (losses := _losses(found)) else {}),
         **({"held": found.held} if found.held else {}),
     }
+
+
+def _losses(found: Plan) -> dict[str, str]:
+    """By ref: what the removal of databases takes away, in words."""
+    return {str(each.resource.ref): each.loses for each in found.removals if each.loss}
 
 
 def change(each: Change) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agent.kinds import KINDS
 from agent.plan import Plan
-from agent.resource import Action, Change, Difference, Disruption, Hidden, Outcome, Result
+from agent.resource import Action, Change, Difference, Disruption, Hidden, Outcome, Ref, Result
 from agent.steps import Content
 
 Paint = Callable[[str, str], str]
@@ -37,12 +38,12 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
         yield paint("Removals: these left the spec", "1")
         for each in found.removals:
             back = "  (what stood there before comes back)" if each.puts_back else ""
-            yield f"  {paint(Action.DELETE.symbol, '31')} {each.resource.ref}{back}"
+            yield f"  {paint(Action.DELETE.symbol, '31')} {each.resource.ref}{back}{_lost(each, paint)}"
         yield ""
     for note in found.notes:
         yield f"{paint('note', '33')}: {note}"
     for ref in found.orphans:
-        yield f"{ref} left the spec and stays: it may hold someone's work."
+        yield stays(str(ref))
     for ref, reason in found.failures:
         yield f"{paint('?', '31')} {ref}: cannot be read: {reason}"
     interrupted = [change for change in (*found.changes, *found.removals) if change.disruption is Disruption.RESTART]
@@ -53,6 +54,17 @@ def plan(found: Plan, paint: Paint = no_paint, *, diff: bool = False) -> Iterato
         if changes:
             yield f"{word}: {', '.join(map(_interrupted, changes))}"
     yield summary(found)
+
+
+def stays(ref: str) -> str:
+    """What is said of an orphan, and how it is removed where the agent does that."""
+    kind = KINDS.get(Ref.parse(ref).kind)
+    hint = " Remove it, after a dump: agent apply --allow-data-loss" if kind is not None and kind.expendable else ""
+    return f"{ref} left the spec and stays: it may hold someone's work.{hint}"
+
+
+def _lost(change: Change, paint: Paint) -> str:
+    return f"  {paint('with all that is in it', '31')}: {change.loses}" if change.loss else ""
 
 
 def _interrupted(change: Change) -> str:
@@ -138,6 +150,8 @@ def outcomes(found: tuple[Outcome, ...], paint: Paint = no_paint) -> Iterator[st
             if result is Result.CHANGED and outcome.change:
                 mark = paint("!", "31") if outcome.change.drift else " "
                 yield f"{mark} {paint(outcome.change.action.symbol, _COLOURS[outcome.change.action])} {outcome.ref}"
+                if outcome.message:
+                    yield f"      {outcome.message}"
             else:
                 yield f"  {paint('x', '31') if result is Result.FAILED else '.'} {outcome.ref}: {result.value}: {outcome.message}"
                 if outcome.hint:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from agent.host.database_facts import DatabaseFacts
+from agent.host.dumps import Contents
 from agent.kinds.database import Database, DatabaseState
 from agent.records import from_record, to_record
-from agent.resource import Action, Change, differences
-from agent.steps import Sql
+from agent.resource import Action, Change, Loss, differences
+from agent.steps import Dump, Sql
 
 SOCKET = "/run/mysqld/mysqld.sock"
 
@@ -47,11 +48,31 @@ def test_other_defaults_are_altered() -> None:
     assert list(database.steps(change)) == [Sql(SOCKET, "ALTER DATABASE `stu_db` CHARACTER SET %s", ("utf8mb4",))]
 
 
-def test_it_is_never_dropped() -> None:
+def test_it_is_dropped_by_no_means_but_an_allowed_loss() -> None:
     database = Database("stu_db", SOCKET)
 
     assert Database.holds_work
     assert list(database.steps(Change(database, Action.DELETE, DatabaseState("utf8mb4", "x")))) == []
+    drop = Sql(SOCKET, "DROP DATABASE `stu_db`")
+    assert list(database.steps(Change(database, Action.DELETE, loss=Loss.DUMPED))) == [Dump(SOCKET, "stu_db"), drop]
+    assert list(database.steps(Change(database, Action.DELETE, loss=Loss.UNDUMPED))) == [drop]
+
+
+def test_what_is_lost_is_said_in_so_many_words() -> None:
+    dumps = SimpleNamespace(
+        contents=lambda _server, name: Contents(1 if name == "one" else 3, 49152),
+        place=lambda name: f"/var/lib/agent/dumps/{name}",
+        made=lambda _server, name: "/var/lib/agent/dumps/one/x.sql.gz" if name == "one" else None,
+        client=lambda _server: "mariadb",
+    )
+    host: Any = SimpleNamespace(dumps=dumps)
+
+    assert Database("one", SOCKET).loses(host, Loss.DUMPED) == (
+        "1 table, 48.0 KiB; a dump goes to /var/lib/agent/dumps/one/ first"
+    )
+    assert Database("three", SOCKET).loses(host, Loss.UNDUMPED) == "3 tables, 48.0 KiB, for ever: WITHOUT A DUMP"
+    assert Database("one", SOCKET).way_back(host).endswith("zcat '/var/lib/agent/dumps/one/x.sql.gz' | mariadb")
+    assert Database("three", SOCKET).way_back(host) == ""
 
 
 @pytest.mark.parametrize(

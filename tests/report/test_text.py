@@ -7,7 +7,7 @@ import json
 from agent.kinds.file import File, FileState
 from agent.plan import Plan, compare
 from agent.report import machine, text
-from agent.resource import Action, Change, Hidden, Ref
+from agent.resource import Action, Change, Hidden, Loss, Outcome, Ref, Result
 from agent.steps import Content, SecretRef, Slot
 from tests.fakes import Toy
 
@@ -69,7 +69,20 @@ def test_orphans_and_what_cannot_be_read_are_said() -> None:
     found = list(text.plan(Plan((), orphans=(Ref("user", "alice"),), failures=((Ref("database", "a"), "no answer"),))))
 
     assert found[0] == "user:alice left the spec and stays: it may hold someone's work."
+    assert text.stays("database:a").endswith(
+        "stays: it may hold someone's work. Remove it, after a dump: agent apply --allow-data-loss"
+    )
     assert found[1] == "? database:a: cannot be read: no answer"
+
+
+def test_what_is_lost_and_how_it_is_got_back_are_said() -> None:
+    change = Change(Toy("a"), Action.DELETE, loss=Loss.DUMPED, loses="3 tables")
+    found = Plan((), removals=(change,))
+
+    assert "  - toy:a  with all that is in it: 3 tables" in list(text.plan(found))
+    assert machine.plan(found)["losses"] == {"toy:a": "3 tables"}
+    done = Outcome(Ref("toy", "a"), Result.CHANGED, change, "the dump is kept")
+    assert list(text.outcomes((done,))) == ["  - toy:a", "      the dump is kept"]
 
 
 def test_nothing_to_do_is_one_line() -> None:
