@@ -7,6 +7,7 @@ from agent.kinds.database import Database
 from agent.kinds.database_user import DatabaseUser
 from agent.kinds.directory import Directory
 from agent.kinds.environment import Environment
+from agent.kinds.external_server import ExternalServer
 from agent.kinds.file import File
 from agent.kinds.grant import Grant
 from agent.kinds.group import Group
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Resource]] = {
         DatabaseUser,
         Directory,
         Environment,
+        ExternalServer,
         File,
         Grant,
         Group,

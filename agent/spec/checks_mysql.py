@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from .checks_mysql_external import check_external
 from .explain import Finding
 from .sections.mysql import Mysql
+from .sections.mysql_external import is_loopback
 from .sections.mysql_grants import ON_TABLES, with_tables
 from .sections.mysql_settings import underscored
 from .sections.mysql_users import DatabaseUser, with_host
@@ -38,6 +40,7 @@ SWITCHES: Mapping[str, tuple[tuple[str, ...], str]] = {
 def check_mysql(spec: Spec, mysql: Mysql, tree: Node) -> Iterator[Finding]:
     """Everything that is wrong between the fields of this section, or with another."""
     yield from _settings(mysql)
+    yield from check_external(mysql)
     users: Keys = ("mysql", "users")
     yield from _twice(tree, users, with_host)
     yield from _twice(tree, ("mysql", "settings"), underscored)
@@ -105,7 +108,7 @@ def _client_file(spec: Spec, mysql: Mysql) -> Iterator[Finding]:
         yield Finding((*keys, "user"), "is not declared under mysql.users", hint)
     elif asked and not mysql.users:
         yield Finding(keys, "needs an account to name, and mysql.users has none", at_key=True)
-    elif file.user and file.user.partition("@")[2] not in LOCAL:
+    elif file.user and file.user.partition("@")[2] not in LOCAL and (mysql.host is None or is_loopback(mysql.host)):
         yield Finding((*keys, "user"), "is an account that cannot connect from this host")
     if file.database and file.database not in mysql.databases:
         near = nearest(file.database, list(mysql.databases))

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.kinds.database import Database
+from agent.kinds.external_server import ExternalServer
 from agent.kinds.server import Server
 from agent.resource import Ref, Resource
+from agent.spec.expand_mysql_external import external_server
 from agent.spec.expand_mysql_server import expand_server, service
 from agent.spec.expand_mysql_users import expand_client_file, expand_user
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
+    from agent.spec.sections.mysql import Mysql
     from agent.spec.spec import Spec
 
 SOCKET = "/run/mysqld/mysqld.sock"
@@ -23,18 +26,28 @@ def expand_mysql(spec: Spec, host: Host) -> Iterator[Resource]:
     mysql = spec.mysql
     if mysql is None:
         return
-    socket = mysql.socket or SOCKET
-    server = Server(
-        mysql.server,
-        socket,
-        keep_test_database="test" in mysql.databases,
-        after=() if mysql.server == "external" else (Ref("unit", service(mysql)),),
-    )
-    if mysql.server != "external":
-        yield from expand_server(mysql, host)
+    server: Server | ExternalServer
+    if mysql.administrator is not None:
+        password, server = external_server(mysql, mysql.administrator)
+        yield password
+    else:
+        server = _server(mysql)
+        if mysql.server != "external":
+            yield from expand_server(mysql, host)
     yield server
     for name, section in mysql.databases.items():
-        yield Database(name, socket, section.charset, section.collates, after=(server.ref,))
+        yield Database(name, server.server, section.charset, section.collates, after=(server.ref,))
     for account, user in mysql.users.items():
         yield from expand_user(account, user, server)
-    yield from expand_client_file(spec, mysql, socket)
+    yield from expand_client_file(spec, mysql, mysql.socket or SOCKET)
+
+
+def _server(mysql: Mysql) -> Server:
+    """One that lets root in by its socket."""
+    return Server(
+        mysql.server,
+        mysql.socket or SOCKET,
+        keep_test_database="test" in mysql.databases,
+        ed25519=any(user.plugin == "ed25519" for user in mysql.users.values()),
+        after=() if mysql.server == "external" else (Ref("unit", service(mysql)),),
+    )

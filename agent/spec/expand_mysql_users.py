@@ -14,6 +14,7 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_secrets import secret_of, secret_ref
 
 if TYPE_CHECKING:
+    from agent.kinds.external_server import ExternalServer
     from agent.kinds.server import Server
     from agent.spec.sections.mysql import Mysql
     from agent.spec.sections.mysql_users import DatabaseUser as UserSection
@@ -32,7 +33,7 @@ def needs_tls(account: str, user: UserSection) -> bool:
     return user.require_ssl if user.require_ssl is not None else not here
 
 
-def expand_user(account: str, section: UserSection, server: Server) -> Iterator[Resource]:
+def expand_user(account: str, section: UserSection, server: Server | ExternalServer) -> Iterator[Resource]:
     name, _, host = account.rpartition("@")
     password = secret_of(section.password, stored_name(account))
     yield password

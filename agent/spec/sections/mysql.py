@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..base import Section, Spelled, refuse
 from ..fields import AbsolutePath, Flag, HomePath, ListenAddress, Port
+from .mysql_external import SYSTEM_AUTHORITIES, Administrator, Authorities, ServerHost, is_loopback
 from .mysql_grants import DatabaseName
 from .mysql_settings import Value, Variable
 from .mysql_users import Account, DatabaseUser
@@ -86,16 +87,32 @@ class Mysql(Section):
 
     server: Literal["mariadb", "mysql", "external"] = Field(
         default="mariadb",
-        description="`mariadb`, `mysql`: the distribution's. `external`: one that runs already, reached by `socket`.",
+        description="`mariadb`, `mysql`: the distribution's. `external`: one that runs already, reached by `socket`, or by `host`, `port` and `tls`.",
         examples=["mariadb"],
     )
     socket: AbsolutePath | None = Field(
         default=None, description="With `server: external`: its socket.", examples=["/run/mysqld/mysqld.sock"]
     )
+    host: ServerHost | None = Field(
+        default=None,
+        description="With `server: external`: its name, which its certificate must have, or its address.",
+        examples=["db.example.org", "10.0.0.5"],
+    )
+    tls: Authorities = Field(
+        default=True,
+        description="With `host`: a file of the authorities that its certificate may be from; `true`: those that the system trusts. "
+        "`false` talks in clear, to this host alone.",
+        examples=["/etc/ssl/db-service.pem"],
+    )
+    administrator: Administrator | None = Field(
+        default=None,
+        description="With `server: external`: the account that the agent logs in as. Left out: root, let in by the socket.",
+        examples=[{"user": "admin", "password": {"file": "/etc/agent/secrets/db-admin"}}],
+    )
     bind_address: ListenAddress = Field(
         default="127.0.0.1", description="Address to listen on; `*` is all of them.", examples=["127.0.0.1", "10.0.0.5"]
     )
-    port: Port = Field(default=3306, description="Port to listen on.", examples=[3306])
+    port: Port = Field(default=3306, description="Port to listen on; with `host`, its port.", examples=[3306])
     settings: Mapping[Variable, Value] = Field(
         default={},
         description="Further variables of the server, as in the [mysqld] group of an option file.",
@@ -125,14 +142,36 @@ class Mysql(Section):
         examples=["~/.my.cnf", {"user": "analyst", "database": "analysis"}],
     )
 
+    @property
+    def authorities(self) -> str | None:
+        """With ``host``: the file of authorities that the server's certificate must be from; None for no encryption."""
+        if self.host is None or self.tls is False:
+            return None
+        return SYSTEM_AUTHORITIES if self.tls is True else self.tls
+
     @model_validator(mode="after")
     def _fits_server(self) -> Mysql:
-        if self.server == "external":
-            if self.socket is None:
-                raise refuse("needs the socket of the external server, such as /run/mysqld/mysqld.sock", show=False)
-            for field in ("bind_address", "port", "settings"):
+        if self.server != "external":
+            for field in ("socket", "host", "tls", "administrator"):
                 if field in self.model_fields_set:
-                    raise refuse("is not set by the agent on an external server", show=False, at=field)
-        elif self.socket is not None:
-            raise refuse("goes with 'server: external'", show=False, at="socket")
+                    raise refuse("goes with 'server: external'", show=False, at=field)
+            return self
+        if (self.socket is None) == (self.host is None):
+            raise refuse(
+                "needs the socket of the external server, such as /run/mysqld/mysqld.sock, or its host, and not both",
+                show=False,
+            )
+        if self.host is not None and self.administrator is None:
+            raise refuse("needs an administrator, to log in as on the external server", show=False)
+        if self.host is None and "tls" in self.model_fields_set:
+            raise refuse("goes with 'host'", show=False, at="tls")
+        if self.tls is False and not (self.host and is_loopback(self.host)):
+            raise refuse(
+                "must not be off where others could listen: only for 127.0.0.1 and ::1", "name a file of authorities",
+                show=False, at="tls",
+            )  # fmt: skip
+        own = ("bind_address", "settings", *(("port",) if self.host is None else ()))
+        for field in own:
+            if field in self.model_fields_set:
+                raise refuse("is not set by the agent on an external server", show=False, at=field)
         return self

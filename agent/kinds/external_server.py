@@ -1,0 +1,58 @@
+"""A database server that others look after: whether it lets the agent in, and whether the agent may do there what the spec asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from agent.errors import HostError
+from agent.host import database_address, database_rights
+from agent.host.database_rights import Need
+from agent.resource import Change, Ref, Resource, State
+from agent.steps import Step
+
+if TYPE_CHECKING:
+    from agent.host.machine import Host
+
+
+@dataclass(frozen=True)
+class ExternalServerState(State):
+    """That it can be used; nothing else of it is managed."""
+
+    usable: bool
+
+
+@dataclass(frozen=True)
+class ExternalServer(Resource):
+    """The server at the address ``server``. It is only ever looked at: its settings and its own accounts are others' work."""
+
+    kind: ClassVar[str] = "external_server"
+
+    server: str
+    needs_privileges: tuple[tuple[str, str, bool], ...] = ()
+    """What the agent's account must be allowed to do there: privilege, database (``*``: all), whether to pass it on."""
+    after: tuple[Ref, ...] = ()
+
+    def desired(self) -> ExternalServerState:
+        return ExternalServerState(usable=True)
+
+    def read(self, host: Host) -> ExternalServerState:
+        """Raises HostError that names the privileges which are missing."""
+        lines = [row[0] or "" for row in host.databases.rows(self.server, database_rights.OWN_GRANTS)]
+        needs = (Need(*need) for need in self.needs_privileges)
+        missing = database_rights.lacking(needs, database_rights.rights(lines))
+        if missing:
+            user, account_host = host.databases.own_account(self.server)
+            place = database_address.place(self.server)
+            raise HostError(
+                f"{place}: {user}@{account_host}, as whom the agent logs in, lacks {'; '.join(map(str, missing))}",
+                hint=f"have its owner GRANT that TO '{user}'@'{account_host}', or name another account as mysql.administrator",
+            )
+        return ExternalServerState(usable=True)
+
+    def steps(self, change: Change) -> Iterator[Step]:  # noqa: ARG002  # there is never anything to do
+        yield from ()
+
+    def needs(self) -> tuple[Ref, ...]:
+        return self.after
