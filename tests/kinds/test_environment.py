@@ -424,6 +424,7 @@ def test_on_a_host_with_systemd_the_worker_has_a_unit_of_its_own(
     assert host.workers.requests[0][0] is None, "systemd drops to the account"
     assert host.workers.argv[0] == "/usr/bin/systemd-run"
     assert {"User=nb", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(host.workers.argv)
+    assert "RuntimeMaxSec=3600" in host.workers.argv, "systemd ends it where nobody is left to"
 
 
 def test_it_needs_its_owner_and_survives_being_written_down(prefix: Path) -> None:

@@ -189,6 +189,24 @@ def test_a_lock_entry_is_followed_to_the_byte_without_an_index(worker: Worker) -
     assert tree(worker.prefix.resolve()) == first
 
 
+def test_what_was_added_by_hand_comes_along_again_and_again_but_not_into_what_is_locked(worker: Worker) -> None:
+    worker.apply("toy-lib 2.0")
+    entry = entry_of(worker)
+    worker.apply("toy-lib 1.0", keep=0)
+    notes = worker.prefix / "notes"
+    if os.geteuid() == 0:
+        subprocess.run(["setpriv", f"--reuid={NOBODY}", "touch", notes], check=True)
+    else:
+        notes.touch()
+
+    worker.apply("toy-lib 1.1")
+    worker.apply("toy-many")
+
+    assert notes.exists()
+    worker.apply("toy-lib 2.0", lock=builds.digest(entry), listing=listing(entry))
+    assert not notes.exists(), "a locked environment holds what the lock says"
+
+
 def test_a_lock_of_what_is_in_force_changes_nothing(worker: Worker) -> None:
     worker.apply("toy-app 1.*")
     entry = entry_of(worker)

@@ -7,11 +7,13 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+import time
 from http import HTTPStatus
 from pathlib import Path
 
 from agent.host import builds
-from tests.workers.conftest import Worker
+from tests.workers.conftest import CHECKOUT, NOBODY, PROGRAM, Worker
 
 
 def files_of(prefix: Path) -> dict[str, tuple[int, int]]:
@@ -267,6 +269,20 @@ def assert_files_are_whole(prefix: Path) -> None:
             assert file.is_symlink() or file.exists(), file
             if "prefix_placeholder" not in path and not file.is_symlink():
                 assert file.stat().st_size == path["size_in_bytes"], file
+
+
+def test_the_owner_s_other_programs_cannot_look_into_it() -> None:
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+    program = [*drop, sys.executable, "-I", "-c", PROGRAM, str(CHECKOUT)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        look = [*drop, "cat", f"/proc/{waiting.pid}/environ"]
+        deadline = time.monotonic() + 30
+        while (seen := subprocess.run(look, capture_output=True, check=False)).returncode == 0:
+            assert time.monotonic() < deadline, "it lets itself be looked into"
+            time.sleep(0.02)
+        assert waiting.poll() is None, "it waits for its request"
+        waiting.kill()
+    assert b"Permission denied" in seen.stderr
 
 
 def test_two_workers_take_turns(worker: Worker) -> None:
