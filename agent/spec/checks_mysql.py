@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from .checks_mysql_external import check_external
+from .checks_mysql_users import check_users
 from .explain import Finding
 from .sections.mysql import Mysql
 from .sections.mysql_external import is_loopback
@@ -49,6 +50,7 @@ def check_mysql(spec: Spec, mysql: Mysql, tree: Node) -> Iterator[Finding]:
         yield from _twice(tree, (*users, account, "grants"), with_tables)
     for account, user in mysql.users.items():
         yield from _grants(("mysql", "users", account, "grants"), user, mysql)
+    yield from check_users(spec, mysql)
     yield from _client_file(spec, mysql)
     jupyter = spec.jupyter
     if jupyter and mysql.server != "external" and jupyter.port == mysql.port:

@@ -14,11 +14,11 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_secrets import secret_of, secret_ref
 
 if TYPE_CHECKING:
-    from agent.kinds.external_server import ExternalServer
     from agent.kinds.server import Server
     from agent.spec.sections.mysql import Mysql
     from agent.spec.sections.mysql_users import DatabaseUser as UserSection
     from agent.spec.spec import Spec
+    from agent.steps import SecretRef
 
 
 def stored_name(account: str) -> str:
@@ -27,24 +27,43 @@ def stored_name(account: str) -> str:
     return "mysql." + re.sub(r"[^A-Za-z0-9_.]", lambda found: f"-{ord(found.group()):02x}", name)
 
 
-def needs_tls(account: str, user: UserSection) -> bool:
-    """Left out: for every host but this one."""
+def required(account: str, user: UserSection) -> str:
+    """``SSL``, ``X509`` or nothing. Left out: for every host but this one."""
     here = account.rpartition("@")[2] in ("localhost", "127.0.0.1", "::1")
-    return user.require_ssl if user.require_ssl is not None else not here
+    wanted = user.require_ssl if user.require_ssl is not None else not here
+    return "X509" if wanted == "x509" else "SSL" if wanted else ""
 
 
-def expand_user(account: str, section: UserSection, server: Server | ExternalServer) -> Iterator[Resource]:
+def needs_tls(account: str, user: UserSection) -> bool:
+    return bool(required(account, user))
+
+
+def password_ref(account: str, user: UserSection) -> SecretRef | None:
+    """Where the password of an account is; None for one that has none, or keeps its own."""
+    if user.plugin == "socket" or user.password.keep:
+        return None
+    return secret_ref(user.password, stored_name(account))
+
+
+def expand_user(account: str, section: UserSection, server: Server) -> Iterator[Resource]:
     name, _, host = account.rpartition("@")
-    password = secret_of(section.password, stored_name(account))
-    yield password
+    at = password_ref(account, section)
+    after = (server.ref,) if at is None else (server.ref, Ref("secret", stored_name(account)))
+    if at is not None:
+        yield secret_of(section.password, stored_name(account))
     user = DatabaseUser(
         account,
         server.server,
         name,
         host,
-        password.at,
-        require="SSL" if needs_tls(account, section) else "",
-        after=(server.ref, password.ref),
+        at,
+        require=required(account, section),
+        after=after,
+        plugin="" if section.plugin in (None, "socket") else section.plugin,
+        keeps_password=bool(section.password.keep),
+        password_expires=section.password_expires,
+        locked=section.locked,
+        **section.limits.model_dump(),
     )
     yield user
     for target, privileges in section.grants.items():
@@ -71,11 +90,12 @@ def expand_client_file(spec: Spec, mysql: Mysql, socket: str) -> Iterator[Resour
     content = render(
         "my.cnf.j2",
         user=account.rpartition("@")[0],
-        password=secret_ref(section.password, stored_name(account)),
+        password=password_ref(account, section),
         socket=socket,
         database=mysql.client_file.database or (databases.pop() if len(databases) == 1 else None),
     )
     path = user.below_home(mysql.client_file.path)
     below = user.name if path.startswith(f"{user.directory}/") else None
+    # a secret that is none of the spec's is taken as given
     needs = (Ref("user", user.name), Ref("group", user.name), Ref("secret", stored_name(account)))
     yield File(path, content, 0o600, user.name, user.name, below=below, after=needs)

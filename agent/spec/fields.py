@@ -61,7 +61,8 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _flag(value: Any) -> Any:
+def flag(value: Any) -> Any:
+    """A boolean, or a word for one."""
     if isinstance(value, bool):
         return value
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -70,7 +71,8 @@ def _flag(value: Any) -> Any:
     raise refuse("must be true or false")
 
 
-def _duration(value: Any) -> Any:
+def duration(value: Any) -> Any:
+    """A length of time with its unit, as a timedelta."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -142,10 +144,10 @@ AbsolutePath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"p
 HomePath = Annotated[str, AfterValidator(_home_path), Field(json_schema_extra={"pattern": "^(/|~/)"})]
 """An absolute path, or ``~/...`` below the notebook account's home."""
 Whole = Annotated[int, BeforeValidator(_whole)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Flag = Annotated[bool, BeforeValidator(flag)]
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration),
+    BeforeValidator(duration),
     PlainSerializer(spell_duration, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$"}),
 ]

@@ -135,5 +135,6 @@ class Spec(Section):
         if self.mysql is None or self.user is None or not self.mysql.client_file.write:
             return None
         own = f"{self.user.name}@localhost"
-        named = self.mysql.client_file.user or (own if own in self.mysql.users else next(iter(self.mysql.users), None))
-        return named if named in self.mysql.users else None
+        fit = [account for account, user in self.mysql.users.items() if user.known_to(account, self.user.name)]
+        named = self.mysql.client_file.user or (own if own in fit else next(iter(fit), None))
+        return named if named in fit else None

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..base import Section, refuse
 from ..fields import Flag
-from ..secrets import Password, Secret
 from .mysql_grants import GrantTarget, Privilege, privileges
+from .mysql_logins import AccountPassword, AnyPlugin, Expires, Limits, Password, RequireSsl
 
 SYSTEM_ACCOUNTS = {
     "root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint",
@@ -60,17 +60,43 @@ Account = Annotated[str, AfterValidator(with_host)]
 
 
 class DatabaseUser(Section):
-    """One account of the database server."""
+    """One account of the database server. What is left out is as usual, and made so again where it was changed by hand."""
 
     password: Password = Field(
-        default=Secret.model_validate({"generate": {}}),
-        description="Where its password is. Left out: the agent makes one up.",
-        examples=[{"generate": {"length": 24}}, {"file": "/etc/agent/secrets/analyst"}],
+        default=AccountPassword.model_validate({"generate": {}}),
+        description="Where its password is, or `keep` for an account that has one. Left out: the agent makes one up.",
+        examples=[{"generate": {"length": 24}}, {"file": "/etc/agent/secrets/analyst"}, "keep"],
     )
-    require_ssl: Flag | None = Field(
+    plugin: AnyPlugin | None = Field(
         default=None,
-        description="Refuse connections without TLS. Left out: for every host but this one.",
+        description=(
+            "How it logs in. Left out: by a password, kept as is usual for the server (`caching_sha2_password` on MySQL, "
+            "`mysql_native_password` on MariaDB). `ed25519`: by a password, on MariaDB, for clients that know it. `socket`: without one, "
+            "as the system's account of the same name."
+        ),
+        examples=["socket", "ed25519"],
+    )
+    require_ssl: RequireSsl | None = Field(
+        default=None,
+        description=(
+            "Refuse connections without TLS; `x509`: and without a client's certificate that the server trusts. "
+            "Left out: TLS for every host but this one."
+        ),
         examples=[True],
+    )
+    limits: Limits = Field(
+        default=Limits(),
+        description="The most that it may do; what is left out has no limit.",
+        examples=[{"max_user_connections": 20}],
+    )
+    locked: Flag = Field(
+        default=False,
+        description="Nobody is let in. An account that was locked by hand is unlocked where this is left out.",
+    )
+    password_expires: Expires = Field(
+        default="default",
+        description="When the password must be changed: `never`, after days such as `90d`, or as is the server's `default`.",
+        examples=["never", "90d"],
     )
     grants: Mapping[
         GrantTarget,
@@ -84,3 +110,18 @@ class DatabaseUser(Section):
         description="Exactly what it may do: privileges by database, or by `database.table`.",
         examples=[{"analysis": ["ALL"]}, {"analysis.results": ["SELECT", "INSERT"]}],
     )
+
+    def known_to(self, account: str, system: str) -> bool:
+        """Whether somebody who runs as this account of the system can log in with what the agent knows."""
+        return account.rpartition("@")[0] == system if self.plugin == "socket" else not self.password.keep
+
+    @model_validator(mode="after")
+    def _one_login(self) -> DatabaseUser:
+        given = self.model_fields_set
+        if self.plugin == "socket" and "password" in given:
+            raise refuse("goes with a plugin that has one; socket lets in without", show=False, at="password")
+        if self.plugin == "socket" and "password_expires" in given:
+            raise refuse("goes with a password; plugin socket has none", show=False, at="password_expires")
+        if self.plugin and self.password.keep:
+            raise refuse("goes with a password that the agent sets, not with 'password: keep'", show=False, at="plugin")
+        return self
