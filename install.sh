@@ -53,7 +53,7 @@ need_packages() {
 install_packages() {
   if command -v apt-get >/dev/null; then
     need_packages python3 python3-venv python3-systemd ca-certificates
-    /usr/bin/python3 -c 'import MySQLdb' 2>/dev/null || need_packages python3-mysqldb
+    mysql_library
     [ "$attempt" = no ] || need_packages debootstrap systemd-container slirp4netns iproute2 util-linux debian-archive-keyring
   else
     need_packages python3 python3-systemd python3-mysqlclient ca-certificates
@@ -61,6 +61,15 @@ install_packages() {
   fi
   /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "Python 3.11 or newer is needed; this host has $(/usr/bin/python3 -V)" "use a newer release: Debian 12, Ubuntu 24.04, Fedora 38 or later"
+}
+
+# mysqlclient, where a mysql-server of the distribution can stand beside it; elsewhere (Debian after 13) PyMySQL does its work.
+mysql_library() {
+  if /usr/bin/python3 -c 'import MySQLdb' 2>/dev/null; then return; fi
+  apt-get -o DPkg::Lock::Timeout=300 -qq update
+  if apt-get --simulate --no-install-recommends install mysql-server >/dev/null 2>&1 &&
+    ! apt-get --simulate --no-install-recommends --no-remove install mysql-server python3-mysqldb >/dev/null 2>&1; then return; fi
+  need_packages python3-mysqldb
 }
 
 # Everything that an installed agent is made of, as one digest: the same again means that there is nothing to do.

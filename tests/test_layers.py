@@ -31,7 +31,7 @@ LAYERS = [
 ]
 """Lowest first. A module imports only from its own layer and those before."""
 DECIDING = ["resource", "steps", "plan", "kinds", "reconcile", "report", "render"]
-TOUCHING = {"os", "posix", "subprocess", "socket", "shutil", "sh", "signal", "fcntl", "MySQLdb", "systemd"}
+TOUCHING = {"os", "posix", "subprocess", "socket", "shutil", "sh", "signal", "fcntl", "MySQLdb", "pymysql", "systemd"}
 EXCEPTIONS = {
     # the journal is where a report goes
     "report/journal.py": {"os", "systemd"},

@@ -60,14 +60,12 @@ def _system() -> Iterator[Finding]:
     yield Finding(
         "memory", total > 1.5, f"{total:.1f} GiB", "solving conda environments of real size takes 1 GiB and more"
     )
-    for name in ("systemd", "MySQLdb"):
-        yield _module(name)
+    yield _module("systemd", "python3-systemd")
 
 
-def _module(name: str) -> Finding:
+def _module(name: str, package: str) -> Finding:
     import importlib.util
 
-    package = {"systemd": "python3-systemd", "MySQLdb": "python3-mysqldb"}[name]
     there = importlib.util.find_spec(name) is not None
     return Finding(
         f"Python module {name}", there, "there" if there else "missing", f"install {package}, then run install.sh again"

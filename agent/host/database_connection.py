@@ -37,13 +37,17 @@ _LONGEST_SECRET = 4096
 
 
 def library() -> Any:
-    """The C part of mysqlclient. Raises ImportError."""
+    """The C part of mysqlclient, or what stands in for it where there is none. Raises ImportError."""
     if sys.flags.no_site and "site" not in sys.modules:  # the launcher leaves it out
         import site
 
         site.main()
-    from MySQLdb import _mysql
+    try:
+        from MySQLdb import _mysql
+    except ImportError:
+        from agent.host import pure_mysql
 
+        return pure_mysql
     return _mysql
 
 
