@@ -49,6 +49,5 @@ def _server(mysql: Mysql) -> Server:
         mysql.socket or SOCKET,
         keep_test_database="test" in mysql.databases,
         ed25519=any(user.plugin == "ed25519" for user in mysql.users.values()),
-        ed25519=any(user.plugin == "ed25519" for user in mysql.users.values()),
         after=() if mysql.server == "external" else (Ref("unit", service(mysql)),),
     )

@@ -14,6 +14,7 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_secrets import secret_of, secret_ref
 
 if TYPE_CHECKING:
+    from agent.kinds.external_server import ExternalServer
     from agent.kinds.server import Server
     from agent.spec.sections.mysql import Mysql
     from agent.spec.sections.mysql_users import DatabaseUser as UserSection
@@ -45,7 +46,7 @@ def password_ref(account: str, user: UserSection) -> SecretRef | None:
     return secret_ref(user.password, stored_name(account))
 
 
-def expand_user(account: str, section: UserSection, server: Server) -> Iterator[Resource]:
+def expand_user(account: str, section: UserSection, server: Server | ExternalServer) -> Iterator[Resource]:
     name, _, host = account.rpartition("@")
     at = password_ref(account, section)
     after = (server.ref,) if at is None else (server.ref, Ref("secret", stored_name(account)))

@@ -110,7 +110,8 @@ def _address(text: str) -> str:
         raise refuse("must be an IPv4 or IPv6 address, such as 192.0.2.10 or ::1") from None
 
 
-def _listen(text: str) -> str:
+def listen_address(text: str) -> str:
+    """``*`` for every address, or one address."""
     if text in ("", "*"):
         return "*"
     if text == "localhost":
@@ -160,7 +161,7 @@ Mode = Annotated[
 """Permission bits as a number (0o644), written in octal."""
 Port = Annotated[Whole, Between(1, 65535)]
 Address = Annotated[str, AfterValidator(_address)]
-ListenAddress = Annotated[str, AfterValidator(_listen)]
+ListenAddress = Annotated[str, AfterValidator(listen_address)]
 """``*`` for every address, or one address."""
 Url = Annotated[str, AfterValidator(_url)]
 
