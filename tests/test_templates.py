@@ -97,14 +97,12 @@ def test_what_is_the_same_for_every_spec() -> None:
 
 
 def test_option_files_of_mysql() -> None:
-    server = {
-        "bind_address": "127.0.0.1",
-        "port": 3306,
-        "settings": {"innodb_buffer_pool_size": "1G", "max_connections": 50},
-    }
-    shows("mariadb.cnf", text(render("mariadb.cnf.j2", tls=None, **server)))
+    settings = {"bind_address": "127.0.0.1", "port": "3306", "innodb_buffer_pool_size": "1G"}
+    shows("mariadb.cnf", text(render("mariadb.cnf.j2", settings=settings, live=False, tls=None)))
     tls = {"certificate": "/etc/agent/tls/mariadb/cert.pem", "key": "/etc/agent/tls/mariadb/key.pem"}
-    shows("mariadb-tls.cnf", text(render("mariadb.cnf.j2", tls=tls, **server)))
+    shows("mariadb-tls.cnf", text(render("mariadb.cnf.j2", settings=settings, live=False, tls=tls)))
+    live = {"local_infile": "OFF", "max_connections": "50"}
+    shows("mariadb-live.cnf", text(render("mariadb.cnf.j2", settings=live, live=True, tls=None)))
     client = {"user": "alice", "password": SECRET, "socket": "/run/mysqld/mysqld.sock"}
     shows("my.cnf", text(render("my.cnf.j2", database="analysis", **client)))
     shows("my-no-database.cnf", text(render("my.cnf.j2", database=None, **client)))

@@ -18,6 +18,7 @@ from agent.kinds.package import Package
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
 from agent.kinds.server import Server
+from agent.kinds.server_settings import KnownSettings, ServerSettings
 from agent.kinds.unit import Unit
 from agent.kinds.user import User
 from agent.resource import Resource
@@ -37,11 +38,13 @@ KINDS: dict[str, type[Resource]] = {
         Group,
         Health,
         Kernelspec,
+        KnownSettings,
         Notebooks,
         Package,
         PasswordHash,
         Secret,
         Server,
+        ServerSettings,
         Unit,
         User,
     )

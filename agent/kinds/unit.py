@@ -60,6 +60,8 @@ class Unit(Resource):
     """Seconds that a start may take."""
     idle: Idle | None = None
     """With ``when_idle``: what is asked whether people would lose work by a restart."""
+    told_by: tuple[Ref, ...] = ()
+    """Resources that can tell whether it runs with something else than its inputs, which a restart would put right."""
 
     def needs(self) -> Iterable[Ref]:
         return self.after
@@ -83,7 +85,7 @@ class Unit(Resource):
             self._inputs(host)
             return None
         inputs = self._inputs(host)
-        stale = inputs is not None and active and host.units.is_stale(self.name, inputs)
+        stale = inputs is not None and active and (host.units.is_stale(self.name, inputs) or self._outdated(host))
         return self._state()(active, enabled, masked, not facts.needs_reload, stale)
 
     def steps(self, change: Change) -> Iterator[Step]:
@@ -132,6 +134,9 @@ class Unit(Resource):
         facts = host.units.show(self.name)
         if facts.active in _RUNNING and facts.invocation != start.after:
             yield Remember(memory_key(self.name), None)
+
+    def _outdated(self, host: Host) -> bool:
+        return any(host.desired[ref].outdated(host) for ref in self.told_by if ref in host.desired)
 
     def _stands_masked(self, change: Change) -> bool:
         """Whether a mask is in the way: one that is not wanted, or with which the unit can be neither enabled nor started."""

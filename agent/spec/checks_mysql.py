@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from .checks_mysql_external import check_external
+from .checks_mysql_settings import check_settings
 from .checks_mysql_users import check_users
 from .explain import Finding
 from .sections.mysql import Mysql
@@ -17,34 +18,16 @@ from .spec import Spec
 from .tree import Keys, Node, Table, value_at
 
 LOCAL = ("localhost", "127.0.0.1", "::1", "%")
-OWN = {"port": "mysql.port", "bind_address": "mysql.bind_address", "socket": "mysql.socket"}
-REFUSED: Mapping[str, str] = {
-    "skip_grant_tables": "everyone who reaches the server would own it",
-    "init_file": "the server would run its statements as the database's root",
-    "plugin_load": "the server would load a program of someone else's",
-    "plugin_load_add": "the server would load a program of someone else's",
-    "plugin_dir": "the server would load a program of someone else's",
-    "user": "the server runs as the account of the distribution's package",
-    "datadir": "databases stay where the distribution keeps them; moving them is not an edit of a setting",
-    "pid_file": "the distribution's unit waits for the one it knows",
-}
-SWITCHES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "local_infile": (("ON", "1", "TRUE"), "a statement could read any file of the client that sends it"),
-    "general_log": (("ON", "1", "TRUE"), "it would write passwords into a file in clear"),
-    "secure_auth": (("OFF", "0", "FALSE"), "it would take passwords in the form of 1990s servers"),
-    "old_passwords": (("ON", "1", "TRUE"), "it would keep passwords in the form of 1990s servers"),
-    "allow_suspicious_udfs": (("ON", "1", "TRUE"), "the server would load a program of someone else's"),
-    "secure_file_priv": (("",), "statements could write files anywhere"),
-}
 
 
 def check_mysql(spec: Spec, mysql: Mysql, tree: Node) -> Iterator[Finding]:
     """Everything that is wrong between the fields of this section, or with another."""
-    yield from _settings(mysql)
+    yield from check_settings(mysql)
     yield from check_external(mysql)
     users: Keys = ("mysql", "users")
     yield from _twice(tree, users, with_host)
-    yield from _twice(tree, ("mysql", "settings"), underscored)
+    for field in ("settings", "extra_settings"):
+        yield from _twice(tree, ("mysql", field), underscored)
     written = value_at(tree, users)
     for account in written.entries if isinstance(written, Table) else ():
         yield from _twice(tree, (*users, account, "grants"), with_tables)
@@ -67,17 +50,6 @@ def _twice(tree: Node, keys: Keys, normal: Callable[[str], str]) -> Iterator[Fin
         other = seen.setdefault(normal(key), key)
         if other != key:
             yield Finding((*keys, key), f"is the same as '{other}' above", "keep one", at_key=True)
-
-
-def _settings(mysql: Mysql) -> Iterator[Finding]:
-    for variable, value in mysql.settings.items():
-        keys: Keys = ("mysql", "settings", variable)
-        if variable in OWN:
-            yield Finding(keys, f"has a field of its own: {OWN[variable]}", "set it there", at_key=True)
-        elif variable in REFUSED:
-            yield Finding(keys, f"is refused: {REFUSED[variable]}", at_key=True)
-        elif variable in SWITCHES and value.upper() in SWITCHES[variable][0]:
-            yield Finding(keys, f"is refused with this value: {SWITCHES[variable][1]}", at_key=True)
 
 
 def _grants(keys: Keys, user: DatabaseUser, mysql: Mysql) -> Iterator[Finding]:

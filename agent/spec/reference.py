@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from agent.host.database_variables import KNOWN, LIVE, RESTART, UNKNOWN
+
 from .schema import spec_schema
 from .schema import text as schema_text
 from .sections.traits import CLASSES, FIELDS, FIXED, FORBIDDEN
@@ -83,6 +85,8 @@ def reference() -> str:
         parts += _field_page(name, field, schema["$defs"])
         if name == "jupyter":
             parts.append(_traits())
+        if name == "mysql":
+            parts.append(_variables())
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -197,6 +201,15 @@ def _traits() -> str:
     rows += [f"| `{name}` | set it with `{field}` |" for name, field in FIELDS.items()]
     rows += [f"| `{name}` | {why} |" for name, why in {**FIXED, **CLASSES}.items()]
     rows += [f"| `{name}: {json.dumps(value)}` | {why} |" for name, (value, why) in FORBIDDEN.items()]
+    return "\n".join(rows)
+
+
+def _variables() -> str:
+    """What `mysql.settings` takes."""
+    rows = ["### What `settings` takes", "", "| variable | value | MariaDB | MySQL |", "|---|---|---|---|"]
+    taken = {LIVE: "at once", RESTART: "restart", UNKNOWN: "-"}
+    for name, each in KNOWN.items():
+        rows.append(f"| `{name}` | {each.form.must} | {taken[each.mariadb]} | {taken[each.mysql]} |")
     return "\n".join(rows)
 
 

@@ -105,13 +105,13 @@ mysql:
 def test_text_is_what_was_written() -> None:
     spec = spec_of(
         "user: {home: /home/0123}\npackages: [0ad]\nfiles: {/etc/x: {content: 3.10, mode: 0640}}\n"
-        "mysql: {settings: {sql_mode: no, max_connections: 010, slow_query_log: true, wait_timeout: 30}}\n"
+        "mysql: {extra_settings: {ft_stopword_file: no, mysqlx_port: 010, sysdate_is_now: true, mysqlx_timeout: 30}}\n"
         "conda: {environments: {3.10: {packages: [python 3.10, ipykernel], kernel: 3.10}}}\n"
     )
 
     assert spec.files["/etc/x"].content == "3.10" and spec.files["/etc/x"].permissions == 0o640
-    assert spec.mysql and spec.mysql.settings == {
-        "sql_mode": "no", "max_connections": "010", "slow_query_log": "ON", "wait_timeout": "30",
+    assert spec.mysql and spec.mysql.extra_settings == {
+        "ft_stopword_file": "no", "mysqlx_port": "010", "sysdate_is_now": "ON", "mysqlx_timeout": "30",
     }  # fmt: skip
     assert spec.conda and list(spec.conda.environments) == ["3.10"]
     assert next(spec.kernels()).display_name == "3.10"

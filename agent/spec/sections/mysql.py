@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base import Section, Spelled, refuse
-from ..fields import AbsolutePath, Flag, HomePath, ListenAddress, Port
+from ..fields import AbsolutePath, Flag, HomePath, Port
 from .mysql_external import SYSTEM_AUTHORITIES, Administrator, Authorities, ServerHost, is_loopback
 from .mysql_grants import DatabaseName
-from .mysql_settings import Value, Variable
+from .mysql_settings import BindAddress, TypedValue, Value, Variable
 from .mysql_users import Account, DatabaseUser
 
 
@@ -109,14 +109,21 @@ class Mysql(Section):
         description="With `server: external`: the account that the agent logs in as. Left out: root, let in by the socket.",
         examples=[{"user": "admin", "password": {"file": "/etc/agent/secrets/db-admin"}}],
     )
-    bind_address: ListenAddress = Field(
-        default="127.0.0.1", description="Address to listen on; `*` is all of them.", examples=["127.0.0.1", "10.0.0.5"]
+    bind_address: BindAddress = Field(
+        default="127.0.0.1",
+        description="Address to listen on; `*` is all of them, `none` is the socket alone.",
+        examples=["127.0.0.1", "10.0.0.5"],
     )
     port: Port = Field(default=3306, description="Port to listen on; with `host`, its port.", examples=[3306])
-    settings: Mapping[Variable, Value] = Field(
+    settings: Mapping[Variable, TypedValue] = Field(
         default={},
-        description="Further variables of the server, as in the [mysqld] group of an option file.",
-        examples=[{"innodb_buffer_pool_size": "2G", "max_connections": 200}],
+        description="Variables of the server: those in the list below, whose values are checked. What the running server can take it is told at once.",
+        examples=[{"innodb_buffer_pool_size": "2G", "max_connections": 200, "sql_mode": ["ANSI_QUOTES"]}],
+    )
+    extra_settings: Mapping[Variable, Value] = Field(
+        default={},
+        description="Any other lines of the [mysqld] group of an option file. A change restarts the server.",
+        examples=[{"ft_stopword_file": "/etc/mysql/stopwords.txt"}],
     )
     databases: Annotated[
         Mapping[DatabaseName, Database],
@@ -170,7 +177,7 @@ class Mysql(Section):
                 "must not be off where others could listen: only for 127.0.0.1 and ::1", "name a file of authorities",
                 show=False, at="tls",
             )  # fmt: skip
-        own = ("bind_address", "settings", *(("port",) if self.host is None else ()))
+        own = ("bind_address", "settings", "extra_settings", *(("port",) if self.host is None else ()))
         for field in own:
             if field in self.model_fields_set:
                 raise refuse("is not set by the agent on an external server", show=False, at=field)
