@@ -134,6 +134,16 @@ def test_an_update_that_fails_leaves_what_is_in_force_and_says_why(worker: Worke
     assert (worker.versions(), worker.manifest.failed) == ({"toy-lib": "2.0"}, "")
 
 
+def test_a_build_whose_kernel_does_not_start_is_never_in_force(worker: Worker) -> None:
+    worker.apply("toy-lib 1.0")
+    old = worker.build
+
+    error = worker.refused("toy-lib 1.1", kernels=[["/bin/false", "{connection_file}"]])
+
+    assert "kernel" in error["message"]
+    assert (worker.build, worker.builds()) == (old, [old])
+
+
 def test_a_proposal_changes_nothing_until_it_is_taken(worker: Worker) -> None:
     worker.apply("toy-lib <2")
     worker.apply("toy-lib")
