@@ -186,8 +186,10 @@ def plan(desired: Mapping[Ref, Resource], host: Host, ledger: Ledger, loss: Loss
     for resource in order(desired.values()):
         try:
             change = examine(resource, host, ledger, pending)
-        except (NotYetReadable, HostError) as reason:
+        except NotYetReadable as reason:
             failures.append((resource.ref, str(reason)))
+        except HostError as reason:
+            failures.append((resource.ref, f"{reason} ({reason.hint})" if reason.hint else str(reason)))
         except OSError as error:
             failures.append((resource.ref, str(refusal(error))))
         else:
