@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal as Exact
 from typing import ClassVar
 
@@ -159,16 +159,15 @@ class Decimal:
 
 @dataclass(frozen=True)
 class Text:
-    """Text of a known form. ``aliases``: what a server calls by another name than it was told."""
+    """Text of a known form."""
 
     pattern: str
     must: str
-    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, text: str) -> str:
         if not re.fullmatch(self.pattern, text, re.ASCII):
             raise Unfit(self.must)
-        return self.aliases.get(text, text)
+        return text
 
     def literal(self, _text: str) -> str:
         return ""
@@ -187,6 +186,8 @@ class Variable:
     mysql: str = LIVE
     option: str = ""
     """What it is called in an option file, where that is something else."""
+    default: str = "DEFAULT"
+    """What a statement calls the server's own value."""
     steps: tuple[str, ...] = ()
     """Variables of MySQL whose product its value is rounded up to a multiple of."""
 
@@ -307,7 +308,7 @@ _KNOWN = (
     # how statements are understood
     Variable(
         "character_set_server",
-        Text(_WORD, "the name of a character set, such as utf8mb4", {"utf8": "utf8mb3"}),
+        Text(f"(?!utf8$){_WORD}", "the name of a character set, such as utf8mb4; utf8 is utf8mb3"),
     ),
     # after the character set, which sets it too
     Variable("collation_server", Text(_WORD, "the name of a collation, such as utf8mb4_unicode_ci")),
@@ -316,6 +317,7 @@ _KNOWN = (
         "time_zone",
         Text("SYSTEM|[+-][01][0-9]:[0-5][0-9]|[A-Z][A-Za-z_]+(/[A-Za-z_+-]+){0,2}", "SYSTEM, or such as +01:00"),
         option="default_time_zone",
+        default="'SYSTEM'",  # DEFAULT is what it was started with
     ),
     Variable("event_scheduler", Choice(("OFF", "ON"))),
     Variable("low_priority_updates", Switch()),

@@ -39,10 +39,11 @@ _UNKNOWN = ": 1193: "
 def _state_of(names: tuple[str, ...]) -> type[Any]:
     """A state with a field for each variable, so that plans and messages name those that differ.
 
-    ``set_live``: the variables whose values the agent keeps, as it noted them; ``persisted``: those of them that
-    SET PERSIST would change again at the next start.
+    ``not_noted``: the variables that are not noted yet as set by the agent; ``no_longer_set``: those that are noted and left the spec;
+    ``persisted``: those that SET PERSIST would change at the next start.
     """
-    fields: list[Any] = [("set_live", tuple[str, ...]), ("persisted", tuple[str, ...], field(default=()))]
+    extra = ("not_noted", "no_longer_set", "persisted")
+    fields: list[Any] = [(name, tuple[str, ...], field(default=())) for name in extra]
     fields += [(name, str, field(default="")) for name in names]
     return make_dataclass("ServerSettingsState", fields, bases=(State,), frozen=True)
 
@@ -69,15 +70,19 @@ class ServerSettings(Resource):
 
     def desired(self) -> Any:
         names = tuple(name for name, _ in self.live)
-        return _state_of(names)(set_live=tuple(sorted(names)), **dict(self.live))
+        return _state_of(names)(**dict(self.live))
 
     def read(self, host: Host) -> Any:
         """Raises HostError when the server was started with something else, and would be again."""
         values = dict((*self.live, *self.fixed)) if self._restart_comes(host) else self._values(host)
-        kept = (host.memory.get(self._key) or "").split()
-        persisted = self._persisted(host)
+        noted = set((host.memory.get(self._key) or "").split())
         names = tuple(name for name, _ in self.live)
-        state = _state_of(names)(tuple(kept), persisted, **{name: values[name] for name in names})
+        state = _state_of(names)(
+            not_noted=tuple(sorted(set(names) - noted)),
+            no_longer_set=tuple(sorted(noted - set(names))),
+            persisted=self._persisted(host),
+            **{name: values[name] for name in names},
+        )
         if state == self.desired():
             self._refuse_overridden(host, values)
         return state
@@ -85,19 +90,20 @@ class ServerSettings(Resource):
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is not Action.UPDATE:
             return
-        kept, wanted = set(change.current.set_live), set(change.desired.set_live)
-        if change.touches("set_live"):
+        current, names = change.current, tuple(name for name, _ in self.live)
+        if current.not_noted:
             # first, so that one which is set and leaves the spec is known whenever the agent is killed
-            yield Remember(self._key, " ".join(sorted(kept | wanted)))
+            yield Remember(self._key, " ".join(sorted({*names, *current.no_longer_set})))
         for name, value in self.live:
             if change.touches(name):
                 yield _set(self.server, ALL[name], value)
-        for name in sorted(kept - wanted & set(ALL)):
-            yield Sql(self.server, f"SET GLOBAL {name} = DEFAULT")
-        for name in change.current.persisted:
+        for name in current.no_longer_set:
+            if name in ALL:
+                yield Sql(self.server, f"SET GLOBAL {name} = {ALL[name].default}")
+        for name in current.persisted:
             yield Sql(self.server, f"RESET PERSIST IF EXISTS {name}")
-        if change.touches("set_live"):
-            yield Remember(self._key, " ".join(sorted(wanted)))
+        if current.no_longer_set:
+            yield Remember(self._key, " ".join(sorted(names)))
 
     def outdated(self, host: Host) -> bool:
         """Whether a start would give the server other fixed variables than it has."""

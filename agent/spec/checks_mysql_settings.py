@@ -56,6 +56,7 @@ def check_settings(mysql: Mysql) -> Iterator[Finding]:
                 near = nearest(unfit.word.upper(), [choice.upper() for choice in unfit.choices])
                 hint = f"did you mean '{near}'?" if near else ""
                 yield Finding(keys, f"must be {unfit}, got {(unfit.word or text)!a}", hint)
+    yield from _character_set(mysql)
     for name, text in mysql.extra_settings.items():
         keys = ("mysql", "extra_settings", name)
         refusal = _refusal(keys, name, text)
@@ -65,6 +66,21 @@ def check_settings(mysql: Mysql) -> Iterator[Finding]:
             yield Finding(
                 keys, "is a variable that is known", f"put it under mysql.settings as {_plain(name)}", at_key=True
             )
+
+
+def _character_set(mysql: Mysql) -> Iterator[Finding]:
+    """A server does not start with a character set and a collation of another, and the distribution's option files have both."""
+    charset, collation = mysql.settings.get("character_set_server"), mysql.settings.get("collation_server")
+    if charset and not collation:
+        yield Finding(
+            ("mysql", "settings", "character_set_server"), "goes with collation_server", "add one of it", at_key=True
+        )
+    elif collation and not charset:
+        yield Finding(
+            ("mysql", "settings", "collation_server"), "goes with character_set_server", "add its own", at_key=True
+        )
+    elif charset and collation and collation != "binary" and not collation.startswith(f"{charset}_"):
+        yield Finding(("mysql", "settings", "collation_server"), f"must belong to {charset}, got {collation!a}")
 
 
 def _refusal(keys: Keys, name: str, text: str) -> Finding | None:
