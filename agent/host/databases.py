@@ -262,16 +262,18 @@ class Databases:
 
     def _spare_own_account(self, step: Sql) -> None:
         """The account that the agent is logged in as by a password is its only way in: no statement may change or drop it."""
-        if step.server.startswith("/"):
-            return
-        user, host = self.own_account(step.server)
-        named = [str(each) for each in step.arguments]
-        if any(pair[0] == user and pair[1].lower() == host for pair in itertools.pairwise(named)):
-            place = database_address.place(step.server)
-            raise HostError(
-                f"{place}: {user}@{host} is the account that the agent logs in as, which it never changes",
-                hint="name another account as mysql.administrator to have this one changed",
-            )
+        place = database_address.place(step.server)
+        named = [(one, other.lower()) for one, other in itertools.pairwise(map(str, step.arguments))]
+        # what left the spec is removed as the administrator of then: who is it now is seen from the other connections
+        servers = {server for server, _ in self._connections} | {step.server}
+        for server in servers:
+            if server.startswith("/") or database_address.place(server) != place:
+                continue
+            if (own := self.own_account(server)) in named:
+                raise HostError(
+                    f"{place}: {'@'.join(own)} is the account that the agent logs in as, which it never changes",
+                    hint="name another account as mysql.administrator to have this one changed",
+                )
 
     def own_account(self, server: str) -> tuple[str, str]:
         """User and host (in small letters) of the account that the agent is logged in as."""
@@ -297,8 +299,8 @@ def _explained(server: str, temporary: type[Exception], secrets: Iterable[str] =
     except TimeoutError as error:
         raise temporary(f"{database_address.place(server)}: {error}") from None
     except _library().MySQLError as error:
-        code = _code(error)
         words = str(error.args[-1]) if error.args else type(error).__name__
+        code = 2026 if "CERTIFICATE_VERIFY_FAILED" in words else _code(error)  # 2003 with PyMySQL
         words = words.partition(" near '")[0]  # what follows repeats the statement, arguments and all
         for secret in secrets:
             words = words.replace(secret, "********")

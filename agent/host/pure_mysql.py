@@ -9,12 +9,10 @@ from typing import Any
 
 from pymysql import err
 from pymysql.connections import Connection
+from pymysql.constants import CR
 from pymysql.converters import encoders
 
 MySQLError = err.MySQLError
-
-_TLS = 1 << 11
-_VERIFY_SERVER_CERTIFICATE = 1 << 30
 
 
 class _Connection:
@@ -70,11 +68,15 @@ def connect(
     passwd: str = "",
     client_flag: int = 0,
     ssl: dict[str, str] | None = None,
+    read_default_file: str = "",  # noqa: ARG001  # what it asks of the C library is done here anyway
+    read_default_group: str = "",  # noqa: ARG001
     **options: Any,
 ) -> _Connection:
-    """As mysqlclient's: ``client_flag`` says whether to insist on TLS and to verify, ``ssl`` has the file of the authority."""
-    if client_flag & _TLS:
-        options["ssl"] = _context((ssl or {}).get("ca"), bool(client_flag & _VERIFY_SERVER_CERTIFICATE))
+    """As mysqlclient's. ``ssl`` has the file of the authority, which is then insisted on; ``client_flag`` may ask for TLS that is not verified."""
+    if ssl:
+        options["ssl"] = _verifying(ssl["ca"])
+    elif client_flag & _TLS:
+        options["ssl"] = _context(None, verify=bool(client_flag & _VERIFY_SERVER_CERTIFICATE))
     else:
         options["ssl_disabled"] = True  # else it tries, which takes fifty times as long
     return _Connection(
@@ -90,10 +92,10 @@ def connect(
     )
 
 
-def _context(authority: str | None, verify: bool) -> SSLContext:
+def _context(authority: str | None) -> SSLContext:
     context = create_default_context(cafile=authority)
     context.verify_flags &= ~VERIFY_X509_STRICT  # the authorities that MySQL makes for itself are not strict
-    if not verify:
+    if authority is None:
         context.check_hostname = False
         context.verify_mode = CERT_NONE
     return context
