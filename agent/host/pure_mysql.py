@@ -66,17 +66,14 @@ def connect(
     user: str,
     conv: dict[int, Any],
     passwd: str = "",
-    client_flag: int = 0,
     ssl: dict[str, str] | None = None,
-    read_default_file: str = "",  # noqa: ARG001  # what it asks of the C library is done here anyway
-    read_default_group: str = "",  # noqa: ARG001
+    read_default_file: str = "",
+    read_default_group: str = "",  # noqa: ARG001  # it is the agent's own
     **options: Any,
 ) -> _Connection:
-    """As mysqlclient's. ``ssl`` has the file of the authority, which is then insisted on; ``client_flag`` may ask for TLS that is not verified."""
-    if ssl:
-        options["ssl"] = _verifying(ssl["ca"])
-    elif client_flag & _TLS:
-        options["ssl"] = _context(None, verify=bool(client_flag & _VERIFY_SERVER_CERTIFICATE))
+    """As mysqlclient's. ``ssl`` has the file of the authority, which is insisted on then; an option file without it asks for TLS, not verified."""
+    if ssl or read_default_file:
+        options["ssl"] = _context((ssl or {}).get("ca"))
     else:
         options["ssl_disabled"] = True  # else it tries, which takes fifty times as long
     return _Connection(
@@ -93,7 +90,10 @@ def connect(
 
 
 def _context(authority: str | None) -> SSLContext:
-    context = create_default_context(cafile=authority)
+    try:
+        context = create_default_context(cafile=authority)
+    except OSError as error:
+        raise err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, f"{authority}: {error.strerror or error}") from error
     context.verify_flags &= ~VERIFY_X509_STRICT  # the authorities that MySQL makes for itself are not strict
     if authority is None:
         context.check_hostname = False
