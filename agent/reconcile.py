@@ -38,11 +38,13 @@ class Pass:
     """Set from outside to begin no further resource; those begun are finished."""
     locate: Callable[[Ref, tuple[str, ...]], str] = field(default=lambda _ref, _about: "")
     """Says where in the spec stands what an error is about; nothing where that is not known."""
+    whole: Mapping[Ref, Resource] | None = None
+    """All that is wanted, where ``desired`` is a part of it: for what a resource asks of others that are taken as given."""
 
     def run(self) -> tuple[Outcome, ...]:
         """Makes everything right that can be made right. Raises PlanError for a cycle; whatever else goes wrong is an outcome."""
         self._begun = time.monotonic()
-        self.host.begin(self.desired)
+        self.host.begin(self.desired if self.whole is None else self.whole)
         sorter = plan.graph(self.desired)
         finished: queue.SimpleQueue[tuple[Ref, ...]] = queue.SimpleQueue()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="pass") as pool:

@@ -24,7 +24,7 @@ LAYERS = [
     ["report"],
     ["apply", "watch", "quiet"],
     ["environments"],
-    ["update"],
+    ["update", "rotation"],
     ["workers", "daemon", "sandbox"],
     ["cli"],
     ["__main__"],

@@ -205,13 +205,19 @@ def _doctor(verbs: Any) -> None:
 
 
 def _secret(verbs: Any) -> None:
-    secret = _verb(verbs, "secret", "secret", "list, show, set or renew the secrets that the agent keeps")
+    secret = _verb(verbs, "secret", "secret", "list, show, set or rotate the secrets that the agent keeps")
     secret.add_argument(
         "action",
-        choices=("list", "show", "set", "renew"),
-        help="set asks for the value, or reads it from standard input",
+        choices=("list", "show", "set", "rotate"),
+        help="set asks for the value, or reads it from standard input; rotate makes a new one and puts it in force",
     )
-    secret.add_argument("name", nargs="?", help="such as jupyter.password")
+    secret.add_argument("name", nargs="?", help="such as jupyter.password, or for rotate a database account")
+    secret.add_argument("--disconnect", action="store_true", help="rotate: end the account's sessions afterwards")
+    secret.add_argument(
+        "-y", "--yes", action="store_true", help="rotate: do not ask, even where a service is restarted"
+    )
+    secret.add_argument("--spec", default=SPEC, metavar="SPEC", help=f"rotate: the spec (default {SPEC})")
+    secret.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
 
 
 def _try(verbs: Any) -> None:

@@ -28,7 +28,7 @@ _agent() {{
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     elif [ "$verb" = secret ] && [ "$COMP_CWORD" = 2 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "list show set renew" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "list show set rotate" -- "$word")
     elif [ "$verb" = secret ]; then
         mapfile -t COMPREPLY < <(compgen -W "$(agent secret list 2>/dev/null)" -- "$word")
     elif [ "$verb" = env ] && [ "$COMP_CWORD" = 2 ]; then

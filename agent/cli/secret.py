@@ -11,11 +11,12 @@ import sys
 from agent.errors import AgentError, Exit, UsageError
 from agent.host import durable
 from agent.host.machine import Host
-from agent.steps import ForgetSecret, SecretRef
+from agent.host.secrets import NEXT
+from agent.steps import SecretRef
 
 
 def secret(options: argparse.Namespace) -> int:
-    """Lists, shows, sets or renews what the agent keeps."""
+    """Lists, shows, sets or rotates what the agent keeps."""
     if os.geteuid() != 0:
         raise AgentError("secrets are root's", hint=f"sudo agent secret {options.action}")
     host = Host()
@@ -25,18 +26,18 @@ def secret(options: argparse.Namespace) -> int:
         return Exit.OK
     if not options.name:
         raise UsageError(f"secret {options.action} wants a name", hint="agent secret list")
+    if options.action == "rotate":
+        return _rotate(options)
+    if options.disconnect:
+        raise UsageError("--disconnect goes with rotate", hint="agent secret rotate NAME --disconnect")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.name):
         raise UsageError(f"no secret can be called {options.name!r}", hint="agent secret list")
     if options.action == "set":
         _set(host, options.name)
-        return Exit.OK
-    if options.name not in _names(host):
+    elif options.name not in _names(host):
         raise AgentError(f"no secret is called {options.name}", hint="agent secret list")
-    if options.action == "show":
-        print(host.secrets.value(SecretRef("stored", options.name)))
     else:
-        host.perform(ForgetSecret(options.name))
-        print(f"{options.name} will be made anew by the next pass: sudo agent apply", file=sys.stderr)
+        print(host.secrets.value(SecretRef("stored", options.name)))
     return Exit.OK
 
 
@@ -46,7 +47,43 @@ def _names(host: Host) -> list[str]:
         names = os.listdir(host.paths.secrets)
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and not name.endswith((".hash", ".token")))
+    return sorted(name for name in names if not name.startswith(".") and not name.endswith((".hash", ".token", NEXT)))
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    from agent.cli.console import RED, Lines, paint, say
+    from agent.environments import Order
+    from agent.resource import Result
+    from agent.rotation import Rotation
+
+    host = Host(progress=Lines.progress())
+    order = Order(
+        os.path.abspath(options.spec),
+        (options.name,),
+        lock_timeout=options.lock_timeout,
+        waiting=lambda holder: say(f"waiting: {holder} holds the lock"),
+    )
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    done = Rotation(order, host).run(disconnect=options.disconnect, approve=_ask if asks else lambda _told: True)
+    if done.refused:
+        print("Nothing was changed.")
+    elif done.back:
+        print(paint(f"{done.name} could not be rotated: {done.back}", RED), file=sys.stderr)
+        print("  hint: the secret from before is in force; when the cause is gone, rotate it again", file=sys.stderr)
+    else:
+        changed = ", ".join(str(each.ref) for each in done.outcomes if each.result is Result.CHANGED)
+        print(f"{done.name} was rotated: {changed or 'nothing depends on it yet'}")
+        for line in done.waiting:
+            print(f"  waits: {line}")
+        if done.disconnected is not None:
+            print(f"{done.disconnected} session{'s' if done.disconnected != 1 else ''} ended")
+    return done.exit_status
+
+
+def _ask(told: list[str]) -> bool:
+    for line in told:
+        print(line)
+    return input("Rotate it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _set(host: Host, name: str) -> None:

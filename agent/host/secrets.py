@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST = 4096
 """Bytes of a secret, and of the file that holds it."""
+NEXT = ".next"
+"""How the name ends that a new secret is kept under beside the old one, while a rotation tells it to those who must know both."""
 CREDENTIALS = ("/run/credstore", "/etc/credstore", "/usr/lib/credstore")
 """Where systemd looks for credentials that a unit imports (systemd.exec(5)); each has a twin ending in .encrypted."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -82,6 +84,11 @@ class Secrets:
             if kept is None:
                 kept = "".join(random.choice(_ALPHABET) for _ in range(step.length))
             self._store(step.name, kept)
+
+    def replace(self, name: str, value: str) -> None:
+        """Keeps this value under a name, whatever was kept there. Raises HostError, OSError; then nothing has changed."""
+        with self._lock:
+            self._store(name, value)
 
     def store_hash(self, step: StoreHash) -> None:
         """Keeps the argon2 hash of a secret, unless the one that is kept is right. Raises HostError when the secret does not exist."""

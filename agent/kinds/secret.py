@@ -22,8 +22,8 @@ class SecretState(State):
 
 @dataclass(frozen=True)
 class Secret(Resource):
-    """``at`` says where it is. ``length`` is that of a new one, for those that are ``stored``: one that is kept is never made anew, for
-    somebody may know it; ``agent secret renew`` does that."""
+    """``at`` says where it is. ``length`` is that of a new one, for those that are ``stored``: one that is kept is never made anew by a pass,
+    for somebody may know it; ``agent secret rotate`` does that."""
 
     kind: ClassVar[str] = "secret"
 
