@@ -52,6 +52,15 @@ _LIMITS = {
 """The words of statements, and what both servers call them in their tables."""
 _REQUIRE = {"0": "", "NONE": "", "": "", "1": "SSL", "ANY": "SSL", "2": "X509", "X509": "X509"}  # else it is specified
 
+_NO_PASSWORD = {
+    "": (b"",),
+    passwords.NATIVE: (b"",),
+    passwords.CACHING_SHA2: (b"",),
+    "sha256_password": (b"",),
+    passwords.ED25519: (b"", b"4LH+dBF+G5W2CKTyId8xR3SyDqZoQjUNUVNxx8aWbG4"),
+}
+"""What a plugin keeps of an empty password."""
+
 
 @dataclass(frozen=True)
 class DatabaseAccount:
@@ -83,7 +92,7 @@ class DatabaseAccount:
     @property
     def passwordless(self) -> bool:
         """Whether anybody who can connect is let in."""
-        return any(plugin in ("", passwords.NATIVE, passwords.CACHING_SHA2) and not kept for plugin, kept in self.ways)
+        return any(kept in _NO_PASSWORD.get(plugin, ()) for plugin, kept in self.ways)
 
 
 @dataclass(frozen=True)

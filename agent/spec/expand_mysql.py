@@ -49,5 +49,7 @@ def _server(mysql: Mysql) -> Server:
         mysql.socket or SOCKET,
         keep_test_database="test" in mysql.databases,
         ed25519=any(user.plugin == "ed25519" for user in mysql.users.values()),
+        declared=tuple(sorted(mysql.users)),
+        closes_local_infile=mysql.server == "external",
         after=() if mysql.server == "external" else (Ref("unit", service(mysql)),),
     )
