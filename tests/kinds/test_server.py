@@ -8,30 +8,41 @@ from typing import Any
 import pytest
 
 from agent.host.database_facts import DatabaseAccount, DatabaseFacts
-from agent.kinds.server import Server
+from agent.host.passwords import ED25519, stored_form
+from agent.kinds.server import Server, opens_test
 from agent.records import from_record, to_record
 from agent.resource import Action, Change, differences
 
 SOCKET = "/run/mysqld/mysqld.sock"
+SERVER = Server("mariadb", SOCKET, declared=("Declared@localhost", "elsewhere@Box"))
 LOCAL_ROOT = DatabaseAccount("root", "localhost", (("mysql_native_password", b"invalid"), ("unix_socket", b"")), "")
 
 
-def account(user: str, where: str, kept: bytes = b"*HASH") -> DatabaseAccount:
-    return DatabaseAccount(user, where, (("mysql_native_password", kept),), "")
+EMPTY = stored_form("", ED25519).encode()
+DELETE = "DELETE FROM mysql.{} WHERE Host = %s AND User = %s AND Db = %s"
+
+
+def account(
+    user: str, where: str, kept: bytes = b"*HASH", plugin: str = "mysql_native_password", **more: Any
+) -> DatabaseAccount:
+    return DatabaseAccount(user, where, ((plugin, kept),), "", **more)
 
 
 def host(
     *accounts: DatabaseAccount,
-    grants: tuple[tuple[str, str], ...] = (),
+    grants: tuple[tuple[str, str, str, str], ...] = (),
     test: bool | None = None,
     local_infile: bool = False,
+    own: tuple[str, str] = ("root", "localhost"),
 ) -> Any:
-    """``test``: whether the database called test is empty; None when there is none."""
+    """``grants``: table, host, user, database. ``test``: whether the database called test is empty; None when there is none."""
     everybody = (LOCAL_ROOT, account("alice", "%"), *accounts)
     return SimpleNamespace(
         databases=SimpleNamespace(
-            accounts=lambda _: {(each.user, each.host): each for each in everybody},
-            grants=lambda _: {(user, "%", name): None for user, name in (("alice", "test"), *grants)},
+            accounts=lambda _: {(each.user, each.host.lower()): each for each in everybody},
+            own_account=lambda _: own,
+            mariadb=lambda _: True,
+            rows=lambda _, statement: grants if "mysql.tables_priv" in statement else (),
             databases=lambda _: {} if test is None else {"test": DatabaseFacts("utf8mb4", "x")},
             test_is_empty=lambda _: test,
             local_infile=lambda _: local_infile,
@@ -40,7 +51,7 @@ def host(
 
 
 def steps(on: Any, server: Server | None = None) -> list[Any]:
-    server = server or Server("mariadb", SOCKET)
+    server = server or SERVER
     current = server.read(on)
     found = differences(server.desired(), current)
     return list(server.steps(Change(server, Action.UPDATE, current, server.desired(), found))) if found else []
@@ -61,13 +72,26 @@ def test_a_fresh_debian_installation_needs_nothing() -> None:
         (host(account("root", "::1", b"")), [("ALTER USER 'root'@%s IDENTIFIED WITH unix_socket", "::1")]),
         (host(account("root", "::1")), []),
         (
-            host(grants=(("", "test"), ("", "test\\_%"))),
-            [("DELETE FROM mysql.db WHERE User = '' AND Db IN (%s, %s)", "test", "test\\_%"), ("FLUSH PRIVILEGES",)],
+            host(grants=(("db", "%", "", "test\\_%"), ("tables_priv", "", "PUBLIC", "test"))),
+            [
+                (f"{DELETE.format('db')}", "%", "", "test\\_%"),
+                (f"{DELETE.format('tables_priv')}", "", "PUBLIC", "test"),
+                ("FLUSH PRIVILEGES",),
+            ],
         ),
-        (host(grants=(("", "public_data"),)), []),
+        (host(grants=(("db", "%", "", "public_data"),)), []),
+        (host(account("bob", "%", b"")), [("ALTER USER %s@%s ACCOUNT LOCK", "bob", "%")]),
+        (host(account("bob", "%", b"", locked=True)), []),
+        (host(account("bob", "%", b""), own=("bob", "%")), []),
+        (host(account("Declared", "LocalHost", b""), account("elsewhere", "box", b"")), []),
+        (host(account("declared", "localhost", b"")), [("ALTER USER %s@%s ACCOUNT LOCK", "declared", "localhost")]),
+        (host(account("bob", "%", b"", "unix_socket")), []),
+        (host(account("bob", "%", EMPTY, "ed25519")), [("ALTER USER %s@%s ACCOUNT LOCK", "bob", "%")]),
+        (host(account("root", "%"), own=("root", "%")), []),
+        (host(account("root", "::1", b"", locked=True)), []),
         (host(test=True), [("DROP DATABASE test",)]),
         (host(test=False), []),
-        (host(local_infile=True), [("SET GLOBAL local_infile = 0",)]),
+        (host(local_infile=True), []),
     ],
     ids=[
         "anonymous users",
@@ -76,13 +100,45 @@ def test_a_fresh_debian_installation_needs_nothing() -> None:
         "root with a password",
         "grants to everyone on the test database",
         "grants to everyone on another database",
+        "an account without a password",
+        "a locked one",
+        "the one that the agent is logged in as",
+        "those of the spec, whatever the case of their hosts",
+        "one whose name differs by the case of a letter",
+        "one that comes by the socket as itself",
+        "one with the hash of an empty password",
+        "root from elsewhere as whom the agent is logged in",
+        "root without a password who is locked",
         "empty test database",
         "test database with something in it",
-        "files of clients",
+        "files of clients, where another resource looks after variables",
     ],
 )
 def test_what_is_open_is_closed(on: Any, wanted: list[tuple[str, ...]]) -> None:
     assert [(step.statement, *step.arguments) for step in steps(on)] == wanted
+
+
+def test_files_of_clients_are_closed_where_nobody_else_looks_after_variables() -> None:
+    assert [
+        step.statement for step in steps(host(local_infile=True), Server("external", SOCKET, closes_local_infile=True))
+    ] == ["SET GLOBAL local_infile = 0"]
+
+
+@pytest.mark.parametrize(
+    "name", ["test", "test\\_%", "test_%", "test%", "t%", "%", "te_t", "test\\_data", "tes_", "test_x"]
+)
+def test_these_patterns_open_the_test_database(name: str) -> None:
+    assert opens_test(name, is_pattern=True)
+
+
+@pytest.mark.parametrize("name", ["testing", "contest", "te\\_t", "public%", "TEST", "test\\%", "a_%"])
+def test_these_do_not(name: str) -> None:
+    assert not opens_test(name, is_pattern=True)
+
+
+def test_the_name_of_a_table_s_database_is_no_pattern() -> None:
+    assert not opens_test("te_t", is_pattern=False)
+    assert opens_test("test_x", is_pattern=False)
 
 
 def test_root_without_a_password_is_the_first_to_be_closed() -> None:
@@ -105,5 +161,5 @@ def test_nothing_is_undone_when_it_leaves_the_spec() -> None:
 
 
 def test_it_can_be_written_down_and_read_back() -> None:
-    server = Server("mariadb", SOCKET)
+    server = Server("mariadb", SOCKET, keep_test_database=True, declared=("alice@localhost",))
     assert from_record(to_record(server)) == server
