@@ -141,6 +141,9 @@ class DatabaseUser(Resource):
             yield self._identified("CREATE", self._options(change))
         else:
             options = self._options(change)
+            if self.password_expires == "default" and change.current.password_expires.endswith("d"):
+                # MySQL 9.7 forgets days only on its way over NEVER: until its next start it would still count them
+                yield self._sql("ALTER USER %s@%s PASSWORD EXPIRE NEVER")
             if change.touches("login", "password_right", "password_expired"):
                 yield self._identified("ALTER", options)
             elif options:

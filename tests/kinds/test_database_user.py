@@ -139,7 +139,6 @@ def test_what_a_connection_must_have_is_changed_alone(wanted: str, found: str, c
         ("max_updates_per_hour", 7, "WITH MAX_UPDATES_PER_HOUR 0"),
         ("max_connections_per_hour", 7, "WITH MAX_CONNECTIONS_PER_HOUR 0"),
         ("max_user_connections", 7, "WITH MAX_USER_CONNECTIONS 0"),
-        ("password_expires", "7d", "PASSWORD EXPIRE DEFAULT"),
         ("password_expires", "never", "PASSWORD EXPIRE DEFAULT"),
         ("locked", True, "ACCOUNT UNLOCK"),
     ],
@@ -150,6 +149,16 @@ def test_what_the_spec_leaves_out_is_as_usual_and_changed_alone(field: str, foun
 
     assert [each.field for each in differences(user.desired(), current)] == [field]
     assert update(user, current) == [Sql(SOCKET, f"ALTER USER %s@%s {clause}", WHO)]
+
+
+def test_days_until_a_password_expires_are_taken_away_over_never() -> None:
+    user = alice()
+    current = user.read(host(account(password_expires="7d")))
+
+    assert [step.statement.removeprefix("ALTER USER %s@%s ") for step in update(user, current)] == [
+        "PASSWORD EXPIRE NEVER",
+        "PASSWORD EXPIRE DEFAULT",
+    ]
 
 
 def test_everything_that_differs_is_repaired_by_one_statement() -> None:
