@@ -31,10 +31,10 @@ SOCKET = "/run/mysqld/mysqld.sock"
 
 
 class Server:
-    """One connection of root's."""
+    """One connection, of root's by the socket if no other account and password are given."""
 
-    def __init__(self, socket: str) -> None:
-        self.connection = _mysql.connect(user="root", unix_socket=socket, connect_timeout=10, conv={})
+    def __init__(self, socket: str, user: str = "root", password: str = "") -> None:
+        self.connection = _mysql.connect(user=user, passwd=password, unix_socket=socket, connect_timeout=10, conv={})
         self.connection.set_character_set("utf8mb4")
         self.mariadb = "mariadb" in self.connection.get_server_info().lower()
         if not self.mariadb:
@@ -106,7 +106,7 @@ def gets_in(user: str, path: str, socket: str) -> str:
 def main() -> None:
     asked = json.load(sys.stdin)
     socket = asked.get("socket", SOCKET)
-    server = Server(socket)
+    server = Server(socket, asked.get("user", "root"), asked.get("password", ""))
     answer = {
         "statements": [server.attempt(each) for each in asked.get("statements", ())],
         "logins": {user: gets_in(user, path, socket) for user, path in asked.get("logins", {}).items()},
