@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 OWN_GRANTS = "SHOW GRANTS"
+KNOWN = "SHOW PRIVILEGES"
 EVERYTHING = "*"
 """Stands for all databases."""
 ALL = "ALL PRIVILEGES"
@@ -27,6 +28,8 @@ _OF_A_DATABASE = frozenset(
         "CREATE TEMPORARY TABLES",
     )
 ) | {"LOCK TABLES", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EXECUTE", "EVENT", "TRIGGER"}
+_OF_MARIADB = {"DELETE VERSIONING ROWS": "DELETE HISTORY", "SHOW CREATE ROUTINE": "SHOW CREATE ROUTINE"}
+"""As SHOW PRIVILEGES has them, and as GRANT does."""
 
 
 @dataclass(frozen=True, order=True)
@@ -70,13 +73,14 @@ def _rights(lines: Iterable[str]) -> Iterator[Right]:
             yield Right(privileges, name, line.endswith(" WITH GRANT OPTION"), taken=found[1] == "REVOKE")
 
 
-def lacking(needs: Iterable[Need], held: Iterable[Right]) -> tuple[Need, ...]:
-    """The needs that are not met, in order."""
-    known = tuple(held)
-    return tuple(need for need in sorted(set(needs)) if not _met(need, known))
+def lacking(needs: Iterable[Need], held: Iterable[Right], known: Iterable[str] = ()) -> tuple[Need, ...]:
+    """The needs that are not met, in order. ``known``: what the server calls the privileges that it has."""
+    found = tuple(held)
+    everything = _OF_A_DATABASE | {_OF_MARIADB[name.upper()] for name in known if name.upper() in _OF_MARIADB}
+    return tuple(need for need in sorted(set(needs)) if not _met(need, found, everything))
 
 
-def _met(need: Need, held: tuple[Right, ...]) -> bool:
+def _met(need: Need, held: tuple[Right, ...], everything: frozenset[str]) -> bool:
     covering = [right for right in held if right.covers(need.database)]
     given: set[str] = set()
     for right in covering:
@@ -87,7 +91,7 @@ def _met(need: Need, held: tuple[Right, ...]) -> bool:
             given -= right.privileges
     if need.to_pass_on and not any(right.grant_option and not right.taken for right in covering):
         return False
-    wanted = _OF_A_DATABASE if need.privilege == ALL else {need.privilege}
+    wanted = everything if need.privilege == ALL else {need.privilege}
     return ALL in given or wanted <= given
 
 

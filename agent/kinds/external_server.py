@@ -40,8 +40,9 @@ class ExternalServer(Resource):
     def read(self, host: Host) -> ExternalServerState:
         """Raises HostError that names the privileges which are missing."""
         lines = [row[0] or "" for row in host.databases.rows(self.server, database_rights.OWN_GRANTS)]
+        known = [row[0] or "" for row in host.databases.rows(self.server, database_rights.KNOWN)]
         needs = (Need(*need) for need in self.needs_privileges)
-        missing = database_rights.lacking(needs, database_rights.rights(lines))
+        missing = database_rights.lacking(needs, database_rights.rights(lines), known)
         if missing:
             user, account_host = host.databases.own_account(self.server)
             place = database_address.place(self.server)

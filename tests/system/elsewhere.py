@@ -29,11 +29,18 @@ done
 chmod 0644 *.pem *.key
 printf '127.0.0.1 {NAME}\\n' >>/etc/hosts
 """
-MAY = (
+_MAY = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, SHOW DATABASES, CREATE TEMPORARY TABLES,"
     " LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, CREATE USER, EVENT, TRIGGER"
 )
-"""What managed services let their administrators do: neither SUPER nor FILE nor SHUTDOWN."""
+
+
+def may(host: DatabaseHost) -> str:
+    """What managed services let their administrators do: neither SUPER nor FILE nor SHUTDOWN."""
+    if host.mysql:
+        return f"{_MAY}, ROLE_ADMIN"
+    new = host.sql("SHOW PRIVILEGES").lower()
+    return f"{_MAY}, DELETE HISTORY{', SHOW CREATE ROUTINE' if 'show create routine' in new else ''}"
 
 
 def take_away(host: DatabaseHost) -> None:
@@ -41,11 +48,9 @@ def take_away(host: DatabaseHost) -> None:
     machine = host.machine
     machine.run(_CERTIFICATES)
     present(host, "good")
-    more = ", ROLE_ADMIN" if host.mysql else ", DELETE HISTORY"
     password = PASSWORD.replace("'", "''")
     host.sql(
-        f"CREATE USER admin@'%' IDENTIFIED BY '{password}' REQUIRE SSL;"
-        f"GRANT {MAY}{more} ON *.* TO admin@'%' WITH GRANT OPTION;"
+        f"CREATE USER admin@'%' IDENTIFIED BY '{password}' REQUIRE SSL; GRANT {may(host)} ON *.* TO admin@'%' WITH GRANT OPTION"
     )
     keep(host, PASSWORD)
 
@@ -62,7 +67,8 @@ def present(host: DatabaseHost, certificate: str) -> None:
         f"ssl_{what}=/etc/elsewhere/{file}\n"
         for what, file in (("ca", "ca.pem"), ("cert", f"{certificate}.pem"), ("key", f"{certificate}.key"))
     )
-    without = "tls_version=''\n" if host.mysql else "skip_ssl\n"
+    # the client of 11.8 would not talk to such a server either
+    without = "tls_version=''\n" if host.mysql else "skip_ssl\n[mariadb-client]\nskip_ssl\n"
     path = f"/etc/mysql/{folder}/95-elsewhere.cnf"
     host.machine.run(
         f"mkdir -p /etc/mysql/{folder}; cat >{path}", stdin="[mysqld]\n" + (tls if certificate else without)

@@ -123,9 +123,7 @@ def test_an_administrator_that_the_agent_once_made_is_not_dropped_by_itself(appl
     declared = SPEC.replace("    writer@%:", f"    second@%: {{password: {{file: {second}}}}}\n    writer@%:")
     write_spec(applied.machine, declared)
     assert agent(applied, "apply", "--yes").status == 0
-    applied.sql(
-        f"GRANT {elsewhere.MAY}{'' if applied.mysql else ', DELETE HISTORY'} ON *.* TO second@'%' WITH GRANT OPTION"
-    )
+    applied.sql(f"GRANT {elsewhere.may(applied)} ON *.* TO second@'%' WITH GRANT OPTION")
     write_spec(applied.machine, SPEC.replace("user: admin", "user: second").replace(elsewhere.SECRET, second))
     done = agent(applied, "apply", "--yes")
     assert "is the account that the agent logs in as" in done.stdout, done.stdout
