@@ -269,7 +269,7 @@ class Databases:
         for server in servers:
             if server.startswith("/") or database_address.place(server) != place:
                 continue
-            if (own := self.own_account(server)) in named:
+            if (own := self._own_account(server)) in named:
                 raise HostError(
                     f"{place}: {'@'.join(own)} is the account that the agent logs in as, which it never changes",
                     hint="name another account as mysql.administrator to have this one changed",
@@ -277,13 +277,15 @@ class Databases:
 
     def own_account(self, server: str) -> tuple[str, str]:
         """User and host (in small letters) of the account that the agent is logged in as."""
-        with self._lock:
-            if server not in self._own:
-                with _explained(server, NotYetReadable):
-                    _, (((who,),)) = self._query(server, facts.OWN_ACCOUNT.encode())
-                user, _, host = (who or b"").decode().rpartition("@")
-                self._own[server] = user, host.lower()
-            return self._own[server]
+        with self._lock, _explained(server, NotYetReadable):
+            return self._own_account(server)
+
+    def _own_account(self, server: str) -> tuple[str, str]:
+        if server not in self._own:
+            _, (((who,),)) = self._query(server, facts.OWN_ACCOUNT.encode())
+            user, _, host = (who or b"").decode().rpartition("@")
+            self._own[server] = user, host.lower()
+        return self._own[server]
 
 
 def connect(server: str, password: str | None = None, patience: float = database_connection.STATEMENT_TIMEOUT) -> Any:

@@ -104,11 +104,6 @@ class Mysql(Section):
         "`false` talks in clear, to this host alone.",
         examples=["/etc/ssl/db-service.pem"],
     )
-    administrator: Administrator | None = Field(
-        default=None,
-        description="With `server: external`: the account that the agent logs in as. Left out: root, let in by the socket.",
-        examples=[{"user": "admin", "password": {"file": "/etc/agent/secrets/db-admin"}}],
-    )
     bind_address: BindAddress = Field(
         default="127.0.0.1",
         description="Address to listen on; `*` is all of them, `none` is the socket alone.",
@@ -148,6 +143,11 @@ class Mysql(Section):
         description="The notebook account's option file: a mapping, a path, or `false` for none.",
         examples=["~/.my.cnf", {"user": "analyst", "database": "analysis"}],
     )
+    administrator: Administrator | None = Field(
+        default=None,
+        description="With `server: external`: the account that the agent logs in as. Left out: root, let in by the socket.",
+        examples=[{"user": "admin", "password": {"file": "/etc/agent/secrets/db-admin"}}],
+    )
 
     @property
     def authorities(self) -> str | None:
@@ -177,7 +177,7 @@ class Mysql(Section):
                 "must not be off where others could listen: only for 127.0.0.1 and ::1", "name a file of authorities",
                 show=False, at="tls",
             )  # fmt: skip
-        own = ("bind_address", "settings", "extra_settings", *(("port",) if self.host is None else ()))
+        own = (*(("port",) if self.host is None else ()), "bind_address", "settings", "extra_settings")
         for field in own:
             if field in self.model_fields_set:
                 raise refuse("is not set by the agent on an external server", show=False, at=field)
