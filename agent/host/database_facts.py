@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.host import passwords
@@ -20,11 +20,8 @@ PLUGINS = (
     " WHERE PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_STATUS = 'ACTIVE' ORDER BY PLUGIN_NAME"
 )
 """Ways to log in that the server knows."""
-GRANTS = "SELECT * FROM mysql.db ORDER BY Host, Db, User"
-TABLE_GRANTS = (
-    "SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY Host, Db, User, Table_name"
-)
 OWN_ACCOUNT = "SELECT CURRENT_USER()"
+SHOWN_CERTIFICATE = "SHOW STATUS WHERE Variable_name IN ('Ssl_server_not_after', 'Ssl_server_not_before')"
 LOCAL_INFILE = "SELECT @@GLOBAL.local_infile"
 IN_TEST_DATABASE = (
     "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test')"
@@ -33,16 +30,6 @@ IN_TEST_DATABASE = (
 )
 """How many things live in the database called test."""
 
-ALL = "ALL PRIVILEGES"
-GRANT_OPTION = "GRANT OPTION"
-
-TABLE_PRIVILEGES = frozenset(
-    ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "TRIGGER")
-) | {"CREATE VIEW", "SHOW VIEW"}
-"""All privileges there are on a table; MariaDB has DELETE HISTORY besides."""
-
-_COLUMNS = {"Create_tmp_table_priv": "CREATE TEMPORARY TABLES", "Grant_priv": GRANT_OPTION}
-_TABLE_WORDS = {"GRANT": GRANT_OPTION, "DELETE VERSIONING ROWS": "DELETE HISTORY"}
 _LIMITS = {
     "max_queries_per_hour": "max_questions",
     "max_updates_per_hour": "max_updates",
@@ -103,28 +90,6 @@ class DatabaseFacts:
     collation: str
 
 
-@dataclass(frozen=True)
-class Held:
-    """The privileges of one grant, whether they are all there are, and whether they may be passed on."""
-
-    privileges: frozenset[str]
-    all_privileges: bool
-    grant_option: bool
-
-
-def privileges_on_database(record: Mapping[str, str]) -> Held:
-    """A row of mysql.db, whose columns say which privileges this server knows."""
-    known = {_column_privilege(name): value == "Y" for name, value in record.items() if name.endswith("_priv")}
-    return _held({name for name, given in known.items() if given}, frozenset(known))
-
-
-def privileges_on_table(text: str, mariadb: bool) -> Held:
-    """The set in Table_priv of mysql.tables_priv."""
-    words = {word.upper() for word in text.split(",") if word}
-    known = TABLE_PRIVILEGES | {"DELETE HISTORY"} if mariadb else TABLE_PRIVILEGES
-    return _held({_TABLE_WORDS.get(word, word) for word in words}, known)
-
-
 def mariadb_account(user: str, host: str, text: str) -> DatabaseAccount | None:
     """A row of mysql.global_priv; None for a role.
 
@@ -168,9 +133,11 @@ def _expires(days: int | None) -> str:
     return "default" if days is None else f"{days}d" if days else "never"
 
 
-def _held(given: set[str], known: frozenset[str]) -> Held:
-    return Held(frozenset(given) - {GRANT_OPTION}, given >= known - {GRANT_OPTION}, GRANT_OPTION in given)
+def validity(rows: Iterable[tuple[str | None, ...]]) -> tuple[int, int] | None:
+    """From when until when a certificate is good, in seconds since the epoch, from the rows of SHOWN_CERTIFICATE."""
+    from ssl import cert_time_to_seconds
 
-
-def _column_privilege(name: str) -> str:
-    return _COLUMNS.get(name, name.removesuffix("_priv").replace("_", " ").upper())
+    told = {name: value for name, value in rows if name and value}
+    if len(told) != 2:  # both ends
+        return None
+    return cert_time_to_seconds(told["Ssl_server_not_before"]), cert_time_to_seconds(told["Ssl_server_not_after"])

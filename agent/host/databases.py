@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import HostError, TemporaryError
-from agent.host import database_address, database_connection, database_refusals, passwords, sql
+from agent.host import database_address, database_connection, database_refusals, database_room, passwords, sql
 from agent.host import database_facts as facts
-from agent.host.database_facts import DatabaseAccount, DatabaseFacts, Held
+from agent.host import database_grants as grants
+from agent.host.database_facts import DatabaseAccount, DatabaseFacts
+from agent.host.database_grants import ServerGrants
 from agent.resource import NotYetReadable
 from agent.steps import PasswordHash, SecretRef, Sql
 
@@ -34,7 +36,9 @@ _NOT_UP = {2002, 2003, 2005}
 _LOST = {2006, 2013, 1927, 4031}
 _TEMPORARY = {1040, 1053, 1203, 1205, 1213} | _NOT_UP | _LOST
 _UNREACHABLE = 10.0
-"""Seconds for which a server elsewhere that did not let the agent in is not tried again: many resources ask for it, one after the other."""
+"""Seconds for which a server that did not answer in time is not tried again: many resources ask for it, one after the other."""
+_LONG = 4.0
+"""Seconds after which a connection that was lost was lost by waiting."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Databases:
         self._connections: dict[tuple[str, float], Any] = {}
         self._refused: dict[str, tuple[float, Exception]] = {}
         self._own: dict[str, tuple[str, str]] = {}
+        self._directories: dict[str, str] = {}
         self._known: dict[tuple[str, str], Any] = {}
         self._checked: dict[bytes, bool] = {}
 
@@ -104,32 +109,52 @@ class Databases:
         """The ways to log in that the server has loaded."""
         return frozenset(name for (name,) in self.rows(server, facts.PLUGINS) if name)
 
-    def grants(self, server: str) -> Mapping[tuple[str, str, str], Held]:
-        """All grants on databases by user, host (in small letters) and the name that was granted, which is a pattern."""
+    def granted(self, server: str) -> ServerGrants:
+        """What every account and role may do: a constant number of queries, however many there are."""
+        return self._once(server, "granted", lambda: self._read_grants(server))
 
-        def read() -> Mapping[tuple[str, str, str], Held]:
-            records = self._answer(server, facts.GRANTS).records()
-            return {
-                (record["User"], record["Host"].lower(), record["Db"]): facts.privileges_on_database(record)
-                for record in records
-            }
+    def _read_grants(self, server: str) -> ServerGrants:
+        mariadb = self.mariadb(server)
+        literal = not mariadb and self.rows(server, grants.PARTIAL_REVOKES_MYSQL) == (("1",),)
+        found = grants.Collected(self.rows(server, grants.KNOWN), mariadb=mariadb, literal=literal)
+        if mariadb:
+            found.mariadb_accounts(self.rows(server, facts.ACCOUNTS_MARIADB))
+        else:
+            accounts = self._answer(server, facts.ACCOUNTS_MYSQL)
+            found.mysql_accounts(accounts.names, accounts.rows)
+            found.dynamic(self.rows(server, grants.DYNAMIC_MYSQL))
+            found.default_roles(self.rows(server, grants.DEFAULT_ROLES_MYSQL))
+        on_databases = self._answer(server, grants.ON_DATABASES)
+        found.databases(on_databases.names, on_databases.rows)
+        found.tables(self.rows(server, grants.ON_TABLES))
+        found.columns(self.rows(server, grants.ON_COLUMNS))
+        found.routines(self.rows(server, grants.ON_ROUTINES))
+        found.proxies(self.rows(server, grants.PROXIES))
+        found.role_edges(self.rows(server, grants.ROLES_MARIADB if mariadb else grants.ROLES_MYSQL))
+        return found.whole()
+
+    def grants(self, server: str) -> frozenset[tuple[str, str, str]]:
+        """User, host (in small letters) and the name, which is a pattern, of all grants on databases."""
+
+        def read() -> frozenset[tuple[str, str, str]]:
+            answer = self._answer(server, grants.ON_DATABASES)
+            host, user, database = (answer.names.index(name) for name in ("Host", "User", "Db"))
+            rows = answer.rows
+            return frozenset((row[user] or "", (row[host] or "").lower(), row[database] or "") for row in rows)
 
         return self._once(server, "grants", read)
 
-    def table_grants(self, server: str) -> Mapping[tuple[str, str, str, str], Held]:
-        """All grants on tables by user, host (in small letters), database and table, which are no patterns."""
+    def shown(self, server: str) -> tuple[int, int] | None:
+        """From when until when the certificate is good that the server shows to new sessions; None when it shows none."""
 
-        def read() -> Mapping[tuple[str, str, str, str], Held]:
-            mariadb = self.mariadb(server)
-            return {
-                (user or "", (host or "").lower(), database or "", table or ""): facts.privileges_on_table(
-                    text, mariadb
-                )
-                for host, database, user, table, text in self.rows(server, facts.TABLE_GRANTS)
-                if text
-            }
+        def read() -> tuple[int, int] | None:
+            if not self.mariadb(server):
+                return facts.validity(self.rows(server, facts.SHOWN_CERTIFICATE))
+            # MariaDB tells it to sessions that were shown it alone; what the server has loaded follows from files and from when it was started
+            with _explained(server, NotYetReadable):
+                return facts.validity(database_connection.ask_encrypted(_library(), server, facts.SHOWN_CERTIFICATE))
 
-        return self._once(server, "table grants", read)
+        return self._once(server, "certificate", read)
 
     def local_infile(self, server: str) -> bool:
         """Whether clients of this server can be asked for their files."""
@@ -165,6 +190,7 @@ class Databases:
         with self._lock, _explained(step.server, TemporaryError, stored.values()):
             self._spare_own_account(step)
             connection = self._connection(step.server, database_connection.STATEMENT_TIMEOUT)
+            self._make_sure_of_room(step.server)
             mariadb = _is_mariadb(connection)
             plugin = passwords.NATIVE if mariadb else passwords.CACHING_SHA2
             stored.update(
@@ -211,13 +237,17 @@ class Databases:
         return _Answer(names, tuple(tuple(_text(value) for value in row) for row in rows))
 
     def _query(self, server: str, statement: bytes, patience: float = 0) -> tuple[tuple[str, ...], tuple[sql.Row, ...]]:
-        connection = self._connection(server, patience)
+        connection, begun = self._connection(server, patience), time.monotonic()
         try:
             connection.query(statement)
             result = connection.store_result()
         except _library().MySQLError as error:
             if _code(error) in _LOST:
                 self._drop(server)
+                if (waited := time.monotonic() - begun) > _LONG:
+                    silence = TimeoutError(f"no answer within {waited:.0f} seconds")
+                    self._refused[server] = (time.monotonic() + _UNREACHABLE, silence)
+                    raise silence from error
             raise
         if result is None:
             return (), ()
@@ -238,27 +268,39 @@ class Databases:
                 self._drop(server)
             else:
                 return held
-        self._connections[server, patience] = self._open_elsewhere(server, patience) if elsewhere else connect(server)
-        return self._connections[server, patience]
-
-    def _open_elsewhere(self, server: str, patience: float) -> Any:
         until, refusal = self._refused.get(server, (0.0, None))
         if refusal is not None and time.monotonic() < until:
             raise refusal
+        begun = time.monotonic()
+        try:
+            opened = self._open_elsewhere(server, patience) if elsewhere else connect(server)
+        except (_library().MySQLError, TimeoutError) as error:
+            if elsewhere or time.monotonic() - begun > _LONG:
+                self._refused[server] = (time.monotonic() + _UNREACHABLE, error)
+            raise
+        self._connections[server, patience] = opened
+        return opened
+
+    def _open_elsewhere(self, server: str, patience: float) -> Any:
         address = database_address.parse(server)
         secret = SecretRef(*address.secret) if address else None
         password = self._secrets.value(secret) if secret else None
         if password is None:
             raise HostError(f"{database_address.place(server)}: the administrator's password, {secret}, does not exist")
-        try:
-            return connect(server, password, patience)
-        except (_library().MySQLError, TimeoutError) as error:
-            self._refused[server] = (time.monotonic() + _UNREACHABLE, error)
-            raise
+        return connect(server, password, patience)
 
     def _drop(self, server: str) -> None:
         for key in [key for key in self._connections if key[0] == server]:
             self._connections.pop(key).close()
+
+    def _make_sure_of_room(self, server: str) -> None:
+        """Nothing changes on a server of this host whose disk is full."""
+        if not server.startswith("/"):
+            return
+        if server not in self._directories:
+            _, ((directory,),) = self._query(server, database_room.DIRECTORY.encode())
+            self._directories[server] = (directory or b"").decode(errors="surrogateescape")
+        database_room.make_sure(server, self._directories[server])
 
     def _spare_own_account(self, step: Sql) -> None:
         """The account that the agent is logged in as by a password is its only way in: no statement may change or drop it."""

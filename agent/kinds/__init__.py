@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from agent.kinds.certificate import Authority, Certificate
 from agent.kinds.database import Database
+from agent.kinds.database_role import DatabaseRole
 from agent.kinds.database_user import DatabaseUser
 from agent.kinds.directory import Directory
 from agent.kinds.environment import Environment
 from agent.kinds.external_server import ExternalServer
 from agent.kinds.file import File
-from agent.kinds.grant import Grant
+from agent.kinds.grants import Grants
 from agent.kinds.group import Group
 from agent.kinds.health import Health
 from agent.kinds.kernelspec import Kernelspec
@@ -17,6 +18,7 @@ from agent.kinds.notebooks import Notebooks
 from agent.kinds.package import Package
 from agent.kinds.password_hash import PasswordHash
 from agent.kinds.secret import Secret
+from agent.kinds.served_certificate import ServedCertificate
 from agent.kinds.server import Server
 from agent.kinds.server_settings import KnownSettings, ServerSettings
 from agent.kinds.unit import Unit
@@ -29,12 +31,13 @@ KINDS: dict[str, type[Resource]] = {
         Authority,
         Certificate,
         Database,
+        DatabaseRole,
         DatabaseUser,
         Directory,
         Environment,
         ExternalServer,
         File,
-        Grant,
+        Grants,
         Group,
         Health,
         Kernelspec,
@@ -43,6 +46,7 @@ KINDS: dict[str, type[Resource]] = {
         Package,
         PasswordHash,
         Secret,
+        ServedCertificate,
         Server,
         ServerSettings,
         Unit,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .checks_mysql_external import check_external
+from .checks_mysql_grants import check_grants
 from .checks_mysql_settings import check_settings
 from .checks_mysql_users import check_users
 from .explain import Finding
 from .sections.mysql import Mysql
 from .sections.mysql_external import is_loopback
-from .sections.mysql_grants import ON_TABLES, with_tables
+from .sections.mysql_grants import plain_target
 from .sections.mysql_settings import underscored
-from .sections.mysql_users import DatabaseUser, with_host
+from .sections.mysql_users import with_host
 from .shape import nearest
 from .spec import Spec
 from .tree import Keys, Node, Table, value_at
@@ -28,11 +29,11 @@ def check_mysql(spec: Spec, mysql: Mysql, tree: Node) -> Iterator[Finding]:
     yield from _twice(tree, users, with_host)
     for field in ("settings", "extra_settings"):
         yield from _twice(tree, ("mysql", field), underscored)
-    written = value_at(tree, users)
-    for account in written.entries if isinstance(written, Table) else ():
-        yield from _twice(tree, (*users, account, "grants"), with_tables)
-    for account, user in mysql.users.items():
-        yield from _grants(("mysql", "users", account, "grants"), user, mysql)
+    for holders in (users, ("mysql", "roles")):
+        written = value_at(tree, holders)
+        for holder in written.entries if isinstance(written, Table) else ():
+            yield from _twice(tree, (*holders, holder, "grants"), plain_target)
+    yield from check_grants(mysql)
     yield from check_users(spec, mysql)
     yield from _client_file(spec, mysql)
     jupyter = spec.jupyter
@@ -50,21 +51,6 @@ def _twice(tree: Node, keys: Keys, normal: Callable[[str], str]) -> Iterator[Fin
         other = seen.setdefault(normal(key), key)
         if other != key:
             yield Finding((*keys, key), f"is the same as '{other}' above", "keep one", at_key=True)
-
-
-def _grants(keys: Keys, user: DatabaseUser, mysql: Mysql) -> Iterator[Finding]:
-    for target, privileges in user.grants.items():
-        database, _, table = target.partition(".")
-        here: Keys = (*keys, target)
-        if database not in mysql.databases:
-            near = nearest(database, list(mysql.databases))
-            hint = f"did you mean '{near}'?" if near else f"add {database} to mysql.databases"
-            yield Finding(here, f"is a grant on the database '{database}', which is not declared", hint, at_key=True)
-        if "ALL" in privileges and len(privileges) > 1:
-            yield Finding(here, "has ALL, which covers the others", "keep ALL alone, or only the others", at_key=True)
-        for index, privilege in enumerate(privileges):
-            if table != "*" and privilege not in ON_TABLES:
-                yield Finding((*here, index), f"is {privilege}, which is for a whole database, not for a table")
 
 
 def _client_file(spec: Spec, mysql: Mysql) -> Iterator[Finding]:

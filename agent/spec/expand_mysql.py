@@ -9,9 +9,11 @@ from agent.kinds.database import Database
 from agent.kinds.external_server import ExternalServer
 from agent.kinds.server import Server
 from agent.resource import Ref, Resource
+from agent.spec.expand_client_file import expand_client_file
 from agent.spec.expand_mysql_external import external_server
+from agent.spec.expand_mysql_grants import expand_role
 from agent.spec.expand_mysql_server import expand_server, service
-from agent.spec.expand_mysql_users import expand_client_file, expand_user
+from agent.spec.expand_mysql_users import expand_user
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -37,9 +39,11 @@ def expand_mysql(spec: Spec, host: Host) -> Iterator[Resource]:
     yield server
     for name, section in mysql.databases.items():
         yield Database(name, server.server, section.charset, section.collates, after=(server.ref,))
+    for name, role in mysql.roles.items():
+        yield from expand_role(name, role, server)
     for account, user in mysql.users.items():
         yield from expand_user(account, user, server)
-    yield from expand_client_file(spec, mysql, mysql.socket or SOCKET)
+    yield from expand_client_file(spec, mysql, host)
 
 
 def _server(mysql: Mysql) -> Server:

@@ -1,4 +1,4 @@
-"""Accounts of a database server as resources: passwords, accounts, grants, and the notebook account's option file."""
+"""Accounts of a database server as resources: passwords, accounts, grants."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.kinds.database_user import DatabaseUser
-from agent.kinds.file import File
-from agent.kinds.grant import ALL, Grant
-from agent.render import render
 from agent.resource import Ref, Resource
+from agent.spec.expand_mysql_grants import user_grants
 from agent.spec.expand_secrets import secret_of, secret_ref
 
 if TYPE_CHECKING:
     from agent.kinds.external_server import ExternalServer
     from agent.kinds.server import Server
-    from agent.spec.sections.mysql import Mysql
     from agent.spec.sections.mysql_users import DatabaseUser as UserSection
-    from agent.spec.spec import Spec
     from agent.steps import SecretRef
 
 
@@ -67,36 +63,4 @@ def expand_user(account: str, section: UserSection, server: Server | ExternalSer
         **section.limits.model_dump(),
     )
     yield user
-    for target, privileges in section.grants.items():
-        database, _, table = target.partition(".")
-        wanted = frozenset(ALL if privilege == "ALL" else privilege for privilege in privileges)
-        yield Grant(
-            f"{account} on {database}.{table}",
-            server.server,
-            name,
-            host,
-            database,
-            wanted,
-            table,
-            after=(user.ref, Ref("database", database)),
-        )
-
-
-def expand_client_file(spec: Spec, mysql: Mysql, socket: str) -> Iterator[Resource]:
-    account, user = spec.client_account(), spec.user
-    if account is None or user is None:
-        return
-    section = mysql.users[account]
-    databases = {target.partition(".")[0] for target in section.grants}
-    content = render(
-        "my.cnf.j2",
-        user=account.rpartition("@")[0],
-        password=password_ref(account, section),
-        socket=socket,
-        database=mysql.client_file.database or (databases.pop() if len(databases) == 1 else None),
-    )
-    path = user.below_home(mysql.client_file.path)
-    below = user.name if path.startswith(f"{user.directory}/") else None
-    # a secret that is none of the spec's is taken as given
-    needs = (Ref("user", user.name), Ref("group", user.name), Ref("secret", stored_name(account)))
-    yield File(path, content, 0o600, user.name, user.name, below=below, after=needs)
+    yield user_grants(account, section, server)

@@ -10,7 +10,7 @@ import pytest
 
 from agent.errors import HostError, TemporaryError
 from agent.host import database_facts as facts
-from agent.host import databases, passwords, sql
+from agent.host import database_room, databases, passwords, sql
 from agent.host.databases import Databases
 from agent.host.looks import Looks
 from agent.resource import NotYetReadable
@@ -32,7 +32,9 @@ class Library:
     MySQLError = MySQLError
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[tuple[str, ...], tuple[sql.Row, ...]] | Exception] = {}
+        self.answers: dict[str, tuple[tuple[str, ...], tuple[sql.Row, ...]] | Exception] = {
+            database_room.DIRECTORY: (("@@GLOBAL.datadir",), ((b"/no/such/place/",),))
+        }
         self.refuse: Exception | None = None
         self.said: list[str] = []
         self.options: list[dict[str, Any]] = []
@@ -66,7 +68,8 @@ class Library:
         return b"'" + text.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
 
     def query(self, statement: bytes) -> None:
-        self.said.append(statement.decode())
+        if statement.decode() != database_room.DIRECTORY:
+            self.said.append(statement.decode())
         self._result = self.answers.get(statement.decode())
         if isinstance(self._result, Exception):
             raise self._result
@@ -233,6 +236,32 @@ def test_an_error_repeats_nothing_that_is_kept_of_a_password(servers: Databases,
     assert caught.value.__suppress_context__
 
 
+def test_nothing_is_changed_while_the_servers_disk_is_full(
+    servers: Databases, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.answers[database_room.DIRECTORY] = (("@@GLOBAL.datadir",), ((b"/",),))
+    servers.perform(Sql(SOCKET, "DROP DATABASE one"))
+    monkeypatch.setattr(database_room, "LEAST", 1 << 62)
+    with pytest.raises(HostError, match="the disk with the server's data, /, is full") as caught:
+        servers.perform(Sql(SOCKET, "DROP DATABASE other"))
+    assert "make room" in caught.value.hint
+    assert library.said[-1] == "DROP DATABASE one"
+
+
+def test_a_server_that_did_not_answer_in_time_is_not_waited_for_by_every_resource(
+    servers: Databases, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 10_000, 9))
+    monkeypatch.setattr(databases.time, "monotonic", lambda: next(now) / 2)  # each look at the clock is 4.5 s later
+    library.answers[facts.ACCOUNTS_MARIADB] = MySQLError(2013, "Lost connection to server during query")
+    with pytest.raises(NotYetReadable, match="no answer within"):
+        servers.accounts(SOCKET)
+    library.alive, count = False, len(library.options)
+    with pytest.raises(NotYetReadable, match="no answer within"):
+        servers.accounts(SOCKET)
+    assert len(library.options) == count, "nobody tried to connect"
+
+
 def test_a_busy_server_is_a_temporary_failure(servers: Databases, library: Library) -> None:
     library.answers["DO 1"] = MySQLError(1205, "Lock wait timeout exceeded")
 
@@ -281,36 +310,6 @@ def test_accounts_of_mysql_come_from_its_own_tables(servers: Databases, library:
 
     assert accounts["dyn", "%"].require == "SSL"
     assert [each.passwordless for each in accounts.values()] == [False, False, True]
-
-
-def test_privileges_are_named_as_grant_names_them(servers: Databases, library: Library) -> None:
-    names = ("Host", "Db", "User", "Select_priv", "Grant_priv", "Create_tmp_table_priv", "Delete_history_priv")
-    library.answers[facts.GRANTS] = (
-        names,
-        (
-            (b"%", b"a\\_b", b"some", b"Y", b"Y", b"N", b"N"),
-            (b"LOCALHOST", b"c", b"all", b"Y", b"N", b"Y", b"Y"),
-        ),
-    )
-    grants = servers.grants(SOCKET)
-
-    assert grants["some", "%", "a\\_b"] == facts.Held(frozenset({"SELECT"}), False, True)
-    everything = frozenset({"SELECT", "CREATE TEMPORARY TABLES", "DELETE HISTORY"})
-    assert grants["all", "localhost", "c"] == facts.Held(everything, True, False)
-
-
-@pytest.mark.parametrize(("version", "all_there"), [("10.11.18-MariaDB", False), ("9.7.4", True)])
-def test_what_is_everything_on_a_table_depends_on_the_server(
-    servers: Databases, library: Library, version: str, all_there: bool
-) -> None:
-    library.version = version
-    text = b"Select,Insert,Update,Delete,Create,Drop,Grant,References,Index,Alter,Create View,Show view,Trigger"
-    library.answers[facts.TABLE_GRANTS] = (
-        ("Host", "Db", "User", "Table_name", "Table_priv"),
-        ((b"h", b"d", b"u", b"t", text), (b"h", b"d", b"u", b"only_columns", b"")),
-    )
-
-    assert servers.table_grants(SOCKET) == {("u", "h", "d", "t"): facts.Held(facts.TABLE_PRIVILEGES, all_there, True)}
 
 
 def test_a_password_is_right_when_any_way_to_log_in_has_it(servers: Databases) -> None:

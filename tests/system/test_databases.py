@@ -15,7 +15,7 @@ import pytest
 
 from agent.kinds.database import Database
 from agent.kinds.database_user import DatabaseUser
-from agent.kinds.grant import ALL, Grant
+from agent.kinds.grants import Given, Grants
 from agent.kinds.server import Server
 from agent.kinds.sql_names import quoted
 from agent.records import to_record
@@ -58,12 +58,21 @@ DATABASE = Database("stu_db", SOCKET, collation="utf8mb4_unicode_ci")
 ALICE = DatabaseUser("alice@localhost", SOCKET, "alice", password=SecretRef("file", "alice"))
 NOTEBOOK = DatabaseUser("nb@localhost", SOCKET, "nb")
 REMOTE = DatabaseUser("far@%", SOCKET, "far", "%", password=SecretRef("file", "alice"), require="SSL")
-SOME = Grant(
-    "alice@localhost on stu_db.*", SOCKET, "alice", "localhost", "stu_db", frozenset(("SELECT", "CREATE", "DROP"))
+SOME = Grants(
+    "alice@localhost",
+    SOCKET,
+    "alice",
+    "localhost",
+    (
+        Given("database", "stu_db", privileges=("SELECT", "CREATE", "DROP")),
+        Given("table", "stu_db", "t", ("ALL PRIVILEGES",)),
+    ),
 )
-EVERYTHING = Grant("nb@localhost on stu_db.*", SOCKET, "nb", "localhost", "stu_db", frozenset((ALL,)))
-TABLE = Grant("alice@localhost on stu_db.t", SOCKET, "alice", "localhost", "stu_db", frozenset((ALL,)), "t")
-WHOLE = (SERVER, DATABASE, ALICE, NOTEBOOK, REMOTE, SOME, EVERYTHING, TABLE)
+EVERYTHING = Grants(
+    "nb@localhost", SOCKET, "nb", "localhost", (Given("database", "stu_db", privileges=("ALL PRIVILEGES",)),)
+)
+NOTHING = Grants("far@%", SOCKET, "far", "%")
+WHOLE = (SERVER, DATABASE, ALICE, NOTEBOOK, REMOTE, SOME, EVERYTHING, NOTHING)
 UNCHANGED = ["unchanged"] * len(WHOLE)
 
 
@@ -75,17 +84,18 @@ def secured(host: Databases) -> str:
 def applied(host: Databases) -> None:
     host.sql("CREATE DATABASE stu_db COLLATE utf8mb4_unicode_ci; CREATE TABLE stu_db.t (x INT)")
     done = host.work(WHOLE)
-    assert done["first"][2:] == ["create"] * 6
+    assert done["first"][2:] == ["create"] * 5 + ["unchanged"]
     assert done["second"] == UNCHANGED
 
 
 def test_what_the_spec_says_is_made_left_alone_and_removed(host: Databases) -> None:
     host.machine.run("useradd nb")
+    host.sql("CREATE DATABASE stu_db COLLATE utf8mb4_unicode_ci; CREATE TABLE stu_db.t (x INT)")
     made = host.work(
         [SERVER, DATABASE, ALICE, NOTEBOOK, REMOTE, SOME, EVERYTHING], logins=[("alice", PASSWORD), ("alice", "x")]
     )
 
-    assert made["first"] == [secured(host), "create", "create", "create", "create", "create", "create"]
+    assert made["first"] == [secured(host), "unchanged", "create", "create", "create", "create", "create"]
     assert set(made["second"]) == {"unchanged"}
     assert made["alike"], "the short way sees the same"
     assert made["logins"] == ["alice@localhost", ""]
@@ -97,7 +107,7 @@ def test_what_the_spec_says_is_made_left_alone_and_removed(host: Databases) -> N
     )
     assert "REQUIRE SSL" in host.sql("SHOW CREATE USER far@'%'")
     as_nb = host.machine.run(
-        f"runuser -u nb -- {host.client} -N -e 'SELECT CURRENT_USER(); CREATE TABLE stu_db.t (x INT)'"
+        f"runuser -u nb -- {host.client} -N -e 'SELECT CURRENT_USER(); CREATE TABLE stu_db.mine (x INT)'"
     )
     assert as_nb.stdout == "nb@localhost\n"
 
@@ -105,7 +115,7 @@ def test_what_the_spec_says_is_made_left_alone_and_removed(host: Databases) -> N
     assert gone["removed"] == ["delete"] * 5
     assert host.sql("SELECT User FROM mysql.user WHERE User IN ('alice', 'nb', 'far')") == ""
     assert host.sql("SELECT * FROM mysql.db WHERE User IN ('alice', 'nb', 'far')") == ""
-    assert host.sql("SHOW TABLES IN stu_db") == "t\n", "people's work stays"
+    assert host.sql("SHOW TABLES IN stu_db") == "mine\nt\n", "people's work stays"
 
 
 DRIFT = [
@@ -115,13 +125,17 @@ DRIFT = [
     ("ALTER USER far@'%' REQUIRE NONE", REMOTE, "update require"),
     ("ALTER USER nb@localhost IDENTIFIED WITH unix_socket AS 'daemon'", NOTEBOOK, "update login"),
     ("DROP USER far@'%'", REMOTE, "create"),
-    ("REVOKE SELECT ON `stu\\_db`.* FROM alice@localhost", SOME, "update privileges"),
-    ("REVOKE SELECT, CREATE, DROP ON `stu\\_db`.* FROM alice@localhost", SOME, "create"),
-    ("GRANT DELETE ON `stu\\_db`.* TO alice@localhost", SOME, "update privileges"),
-    ("GRANT SELECT ON `stu\\_db`.* TO alice@localhost WITH GRANT OPTION", SOME, "update grant_option"),
-    ("GRANT DELETE ON stu_db.* TO alice@localhost", SOME, "update wildcard"),
-    ("REVOKE INSERT ON `stu\\_db`.* FROM nb@localhost", EVERYTHING, "update privileges"),
-    ("REVOKE INSERT ON stu_db.t FROM alice@localhost", TABLE, "update privileges"),
+    ("REVOKE SELECT ON `stu\\_db`.* FROM alice@localhost", SOME, "update missing"),
+    ("REVOKE SELECT, CREATE, DROP ON `stu\\_db`.* FROM alice@localhost", SOME, "update missing"),
+    ("REVOKE ALL PRIVILEGES, GRANT OPTION FROM alice@localhost", SOME, "create"),
+    ("GRANT DELETE ON `stu\\_db`.* TO alice@localhost", SOME, "update too_much"),
+    ("GRANT SELECT ON `stu\\_db`.* TO alice@localhost WITH GRANT OPTION", SOME, "update too_much"),
+    ("GRANT DELETE ON stu_db.* TO alice@localhost", SOME, "update too_much"),
+    ("REVOKE INSERT ON `stu\\_db`.* FROM nb@localhost", EVERYTHING, "update missing"),
+    ("REVOKE INSERT ON stu_db.t FROM alice@localhost", SOME, "update missing"),
+    ("GRANT SELECT ON test.* TO far@'%'", NOTHING, "delete"),
+    ("GRANT SELECT, PROCESS ON *.* TO alice@localhost WITH GRANT OPTION", SOME, "update too_much"),
+    ("GRANT ALL PRIVILEGES ON *.* TO alice@localhost WITH GRANT OPTION", SOME, "update too_much"),
     ("ALTER DATABASE stu_db CHARACTER SET latin1", DATABASE, "update character_set collation"),
     ("SET GLOBAL local_infile = 1", SERVER, "update local_infile"),
 ]
@@ -187,8 +201,9 @@ def test_a_test_database_with_work_in_it_is_closed_but_kept(host: Databases) -> 
 def test_a_grant_opens_no_database_of_a_similar_name(host: Databases) -> None:
     for name in ("stuXdb", "stu-db", "100%", "100_per_cent"):
         host.sql(f"CREATE DATABASE `{name}`")
-    percent = Grant("alice@localhost on 100%.*", SOCKET, "alice", "localhost", "100%", frozenset(("SELECT",)))
-    assert host.work([DATABASE, ALICE, SOME, percent])["second"] == ["unchanged"] * 4
+    both = tuple(Given("database", name, privileges=("SELECT",)) for name in ("100%", "stu_db"))
+    percent = Grants("alice@localhost", SOCKET, "alice", "localhost", both)
+    assert host.work([DATABASE, ALICE, percent])["second"] == ["unchanged"] * 3
 
     login = ["env", f"MYSQL_PWD={PASSWORD}", host.client, "-N", "-u", "alice", "-e", "SHOW DATABASES"]
     seen = set(host.machine.run(login).stdout.split()) - {"performance_schema"}
@@ -214,7 +229,13 @@ def test_hostile_names_are_names_and_nothing_else(host: Databases) -> None:
         apply += [
             Database(name, SOCKET),
             DatabaseUser(f"{user}@localhost", SOCKET, user, password=SecretRef("file", "alice")),
-            Grant(f"{user}@localhost on {name}.*", SOCKET, user, "localhost", name, frozenset(("SELECT", "EVENT"))),
+            Grants(
+                f"{user}@localhost",
+                SOCKET,
+                user,
+                "localhost",
+                (Given("database", name, privileges=("EVENT", "SELECT")),),
+            ),
         ]
     done = host.work(apply, remove=[each for each in reversed(apply) if not each.holds_work])
 

@@ -128,20 +128,20 @@ DRIFTS = {
     ),
     "grant revoked": Drift(
         sql("REVOKE SELECT ON analysis.* FROM reader@localhost"),
-        update("grant:reader@localhost on analysis.*"),
+        update("grants:reader@localhost"),
         seen="mariadb -e 'SHOW GRANTS FOR reader@localhost' | grep 'GRANT SELECT, SHOW VIEW ON `analysis`.*'",
     ),
     "every grant revoked": Drift(
-        sql("REVOKE ALL ON analysis.* FROM reader@localhost"), create("grant:reader@localhost on analysis.*")
+        sql("REVOKE ALL ON analysis.* FROM reader@localhost"), create("grants:reader@localhost")
     ),
     "privilege added": Drift(
         sql("GRANT DROP ON analysis.* TO reader@localhost WITH GRANT OPTION"),
-        update("grant:reader@localhost on analysis.*"),
+        update("grants:reader@localhost"),
         seen="! mariadb -e 'SHOW GRANTS FOR reader@localhost' | grep -e DROP -e 'GRANT OPTION'",
     ),
     "privilege on everything": Drift(
         sql("GRANT ALL ON *.* TO reader@localhost"),
-        update("database_user:reader@localhost"),
+        update("grants:reader@localhost"),
         seen="mariadb -e 'SHOW GRANTS FOR reader@localhost' | grep 'GRANT USAGE'",
     ),
     "database user's password changed": Drift(
@@ -156,7 +156,7 @@ DRIFTS = {
     ),
     "database user dropped": Drift(
         sql("DROP USER reader@localhost"),
-        create("database_user:reader@localhost", "grant:reader@localhost on analysis.*"),
+        create("database_user:reader@localhost", "grants:reader@localhost"),
     ),
     "database user without a name": Drift(
         sql("CREATE USER ''@localhost; GRANT ALL ON *.* TO ''@localhost"),

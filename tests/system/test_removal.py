@@ -88,7 +88,7 @@ def test_what_the_agent_made_goes_and_nothing_else_is_disturbed(host: Host) -> N
             "kernelspec:analysis",
             "directory:/etc/agent/jupyter/share/kernels",
             "directory:/etc/agent/jupyter/share",
-            "grant:reader@localhost on analysis.*",
+            "grants:reader@localhost",
             "database_user:reader@localhost",
             "secret:mysql.reader",
             "environment:tools",
@@ -248,7 +248,7 @@ def test_without_the_mysql_section_the_server_goes_and_the_databases_come_back_w
 
     assert_planned_done_and_settled(
         host,
-        {f"grant:{name}@localhost on analysis.*" for name in ("notebook", "reader")}
+        {f"grants:{name}@localhost" for name in ("notebook", "reader")}
         | {f"database_user:{name}@localhost" for name in ("notebook", "reader")}
         | {f"secret:mysql.{name}" for name in ("notebook", "reader")}
         | {"file:/home/notebook/.my.cnf", "file:/etc/mysql/mariadb.conf.d/90-agent.cnf", "package:mariadb-server"},

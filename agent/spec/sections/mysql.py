@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..base import Section, Spelled, refuse
 from ..fields import AbsolutePath, Flag, HomePath, Port
+from .mysql_certificate import ServerCertificate, by_mode
 from .mysql_external import SYSTEM_AUTHORITIES, Administrator, Authorities, ServerHost, is_loopback
-from .mysql_grants import DatabaseName
+from .mysql_grants import DatabaseName, DatabaseRole, RoleName
 from .mysql_settings import BindAddress, TypedValue, Value, Variable
 from .mysql_users import Account, DatabaseUser
 
@@ -120,6 +121,14 @@ class Mysql(Section):
         description="Any other lines of the [mysqld] group of an option file. A change restarts the server.",
         examples=[{"ft_stopword_file": "/etc/mysql/stopwords.txt"}],
     )
+    certificate: Annotated[
+        ServerCertificate | None,
+        BeforeValidator(by_mode, json_schema_input_type=bool | str | ServerCertificate | None),
+    ] = Field(
+        default=None,
+        description="The server's certificate: a mapping, or a mode. Left out: one by `host-ca` if an account requires TLS.",
+        examples=["host-ca", {"lifetime": "30d"}],
+    )
     databases: Annotated[
         Mapping[DatabaseName, Database],
         BeforeValidator(_named, json_schema_input_type=Mapping[str, Database | None] | list[str]),
@@ -135,6 +144,14 @@ class Mysql(Section):
         default={},
         description="Accounts by name; `name` means `name@localhost`, other hosts are written out: `name@10.0.0.%`.",
         examples=[{"notebook": {"grants": {"analysis": ["ALL"]}}}],
+    )
+    roles: Annotated[
+        Mapping[RoleName, DatabaseRole],
+        BeforeValidator(_unnamed, json_schema_input_type=Mapping[str, DatabaseRole | None]),
+    ] = Field(
+        default={},
+        description="Roles by name: rights that accounts have by having the role.",
+        examples=[{"reader": {"grants": {"analysis": ["SELECT", "SHOW VIEW"]}}}],
     )
     client_file: Annotated[
         ClientFile, BeforeValidator(_client_file, json_schema_input_type=bool | str | ClientFile)
@@ -177,7 +194,7 @@ class Mysql(Section):
                 "must not be off where others could listen: only for 127.0.0.1 and ::1", "name a file of authorities",
                 show=False, at="tls",
             )  # fmt: skip
-        own = (*(("port",) if self.host is None else ()), "bind_address", "settings", "extra_settings")
+        own = (*(("port",) if self.host is None else ()), "bind_address", "settings", "extra_settings", "certificate")
         for field in own:
             if field in self.model_fields_set:
                 raise refuse("is not set by the agent on an external server", show=False, at=field)

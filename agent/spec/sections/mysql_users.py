@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..base import Section, refuse
 from ..fields import Flag
-from .mysql_grants import GrantTarget, Privilege, privileges
+from .mysql_grants import SYSTEM_ACCOUNTS, DefaultRoles, Grants, Roles
 from .mysql_logins import AccountPassword, AnyPlugin, Expires, Limits, Password, RequireSsl
-
-SYSTEM_ACCOUNTS = {
-    "root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint",
-}  # fmt: skip
 
 
 def with_host(text: str) -> str:
@@ -98,17 +93,24 @@ class DatabaseUser(Section):
         description="When the password must be changed: `never`, after days such as `90d`, or as is the server's `default`.",
         examples=["never", "90d"],
     )
-    grants: Mapping[
-        GrantTarget,
-        Annotated[
-            tuple[Privilege, ...],
-            Field(min_length=1),
-            BeforeValidator(privileges, json_schema_input_type=tuple[Privilege, ...] | Privilege),
-        ],
-    ] = Field(
+    grants: Grants = Field(
         default={},
-        description="Exactly what it may do: privileges by database, or by `database.table`.",
-        examples=[{"analysis": ["ALL"]}, {"analysis.results": ["SELECT", "INSERT"]}],
+        description=(
+            "Exactly what it may do: privileges by what they are on. `'*'` is everything; `GRANT OPTION` lets it pass them on; "
+            "`SELECT (id, name)` is for columns of a table."
+        ),
+        examples=[
+            {"analysis": ["ALL"]},
+            {"analysis.results": ["SELECT (id, name)", "INSERT"], "procedure analysis.refresh": "EXECUTE"},
+        ],
+    )
+    roles: Roles = Field(
+        default=(), description="Roles that it has.", examples=["reader", [{"name": "reader", "admin": True}]]
+    )
+    default_role: DefaultRoles | None = Field(
+        default=None,
+        description="Those of its roles that are active from login on: one on MariaDB; a list on MySQL, or `ALL`; or `NONE`. Left out: all.",
+        examples=["reader", "NONE"],
     )
 
     def known_to(self, account: str, system: str) -> bool:
