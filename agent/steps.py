@@ -24,7 +24,7 @@ class SecretRef:
 @dataclass(frozen=True)
 class Slot:
     """A place in a text where a secret goes, quoted for the language around it: ``raw``, ``py`` (a Python literal), ``cnf`` (an option file of
-    MySQL) or ``line`` (the rest of a line, as it is)."""
+    MySQL), ``client`` (the password at the end of the section ``[client]`` of one that every client reads) or ``line`` (the rest of a line, as it is)."""
 
     secret: SecretRef
     quoting: str = "raw"

@@ -98,14 +98,20 @@ def test_what_is_the_same_for_every_spec() -> None:
 
 def test_option_files_of_mysql() -> None:
     settings = {"bind_address": "127.0.0.1", "port": "3306", "innodb_buffer_pool_size": "1G"}
-    shows("mariadb.cnf", text(render("mariadb.cnf.j2", settings=settings, live=False, tls=None)))
-    tls = {"certificate": "/etc/agent/tls/mariadb/cert.pem", "key": "/etc/agent/tls/mariadb/key.pem"}
-    shows("mariadb-tls.cnf", text(render("mariadb.cnf.j2", settings=settings, live=False, tls=tls)))
+    shows("mariadb.cnf", text(render("mariadb.cnf.j2", settings=settings, live=False)))
     live = {"local_infile": "OFF", "max_connections": "50"}
-    shows("mariadb-live.cnf", text(render("mariadb.cnf.j2", settings=live, live=True, tls=None)))
-    client = {"user": "alice", "password": SECRET, "socket": "/run/mysqld/mysqld.sock"}
-    shows("my.cnf", text(render("my.cnf.j2", database="analysis", **client)))
-    shows("my-no-database.cnf", text(render("my.cnf.j2", database=None, **client)))
+    shows("mariadb-live.cnf", text(render("mariadb.cnf.j2", settings=live, live=True)))
+
+
+def test_option_files_of_clients() -> None:
+    client = {"user": "alice", "password": SECRET, "server": "mariadb"}
+    here = {"socket": "/run/mysqld/mysqld.sock", "host": None, "port": 3306, "ca": None}
+    shows("my.cnf", text(render("my.cnf.j2", database="analysis", **client, **here)))
+    shows("my-no-database.cnf", text(render("my.cnf.j2", database=None, **client, **here)))
+    there = {"socket": None, "host": "db.example.org", "port": 3307, "ca": "/etc/ssl/db.pem"}
+    for server in ("mysql", "external"):
+        found = render("my.cnf.j2", database="analysis", **{**client, "server": server}, **there)
+        shows(f"my-tls-{server}.cnf", text(found))
 
 
 @pytest.mark.parametrize("spec", [PLAIN, FULL, OPEN])
@@ -243,11 +249,15 @@ def test_a_missing_value_is_an_error() -> None:
 
 
 def test_the_client_s_option_file_is_read_as_it_was_meant() -> None:
-    found = render("my.cnf.j2", user='a"b', password=SECRET, socket="/run/x y.sock", database="db")
+    here = {"server": "mariadb", "socket": "/run/x y.sock", "host": None, "port": 3306, "ca": None}
+    found = render("my.cnf.j2", user='a"b', password=SECRET, database="db", **here)
     written = "".join(quoted('p\\w"d#;', piece) if isinstance(piece, Slot) else piece for piece in found.pieces)
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(written)
-    assert parser["client"]["password"] == '"p\\\\w\\"d#;"'
+    assert parser["client"]["password"] == '"p\\w"d#;"', "PyMySQL takes off the quotes and undoes no backslash"
+    assert parser["client "]["password"] == '"p\\\\w\\"d#;"', (
+        "the clients in C read this section, too, and the last one counts"
+    )
     assert parser["client"]["socket"] == '"/run/x y.sock"'
     assert parser["connector_python"]["password"] == 'p\\w"d#;', "to mysql-connector-python quotes are a part of it"
 

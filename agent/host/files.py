@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, Unhealthy
-from agent.host import durable, look
+from agent.host import durable, look, option_files
 from agent.host.programs import ended
 from agent.steps import Content, Slot
 
@@ -192,9 +192,9 @@ def quoted(value: str, slot: Slot) -> str:
         return value
     if slot.quoting == "py":
         return repr(str(value))
-    if slot.quoting not in ("cnf", "line"):
-        raise ValueError(f"a slot is quoted raw, py, cnf or line, not {slot.quoting!r}")
-    ends = slot.quoting == "line" and value != value.strip()
+    if slot.quoting not in ("cnf", "client", "line"):
+        raise ValueError(f"a slot is quoted raw, py, cnf, client or line, not {slot.quoting!r}")
+    ends = slot.quoting != "cnf" and value != value.strip()
     if ends or any(not each.isprintable() for each in value):
         raise HostError(
             f"the secret at {slot.secret} has a control character in it, or a blank at its beginning or end",
@@ -202,8 +202,7 @@ def quoted(value: str, slot: Slot) -> str:
         )
     if slot.quoting == "line":
         return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return option_files.password_of_client(value) if slot.quoting == "client" else option_files.quoted_for_c(value)
 
 
 def _clear(path: str, before: float) -> bool:
