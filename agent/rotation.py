@@ -6,6 +6,7 @@ left is drift, which the next pass repairs: towards the old secret until the new
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from agent.host.machine import Host
 
 Resources = Mapping[Ref, Resource]
+GRACE = 1.0
+"""Seconds for which the old password stays good once the files have the new one: somebody may just have read it there."""
 _GONE = ": 1094: "
 """In the words of a server whose connection ended by itself."""
 
@@ -133,6 +136,7 @@ class Rotation:
             self.host.secrets.replace(name, new)
             outcomes = self._pass_over(found.others)
             if not _failed(outcomes):
+                time.sleep(GRACE if found.accounts and found.others else 0)
                 outcomes += self._pass_over(found.accounts)
             failed = _failed(outcomes)
         except (HostError, OSError) as error:  # the store itself: a full disk
