@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.errors import HostError
+from agent.host.database_address import place
 from agent.host.passwords import CACHING_SHA2, ED25519, NATIVE
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import PasswordHash, SecretRef, Sql, Step
@@ -118,7 +119,7 @@ class DatabaseUser(Resource):
         if self.keeps_password:
             if account is None:
                 raise HostError(
-                    f"{self.server}: there is no account {self.name}, and 'password: keep' makes none",
+                    f"{place(self.server)}: there is no account {self.name}, and 'password: keep' makes none",
                     hint="create it with its password first, or let the spec say where its password is",
                 )
         else:
@@ -141,7 +142,7 @@ class DatabaseUser(Resource):
             yield self._identified("CREATE", self._options(change))
         else:
             options = self._options(change)
-            if self.password_expires == "default" and change.current.password_expires.endswith("d"):
+            if self.password_expires == _USUAL["password_expires"] and change.current.password_expires.endswith("d"):
                 # MySQL 9.7 forgets days only on its way over NEVER: until its next start it would still count them
                 yield self._sql("ALTER USER %s@%s PASSWORD EXPIRE NEVER")
             if change.touches("login", "password_right", "password_expired"):
@@ -171,15 +172,18 @@ class DatabaseUser(Resource):
         """Raises HostError with the way out when the server has no such plugin. What is usual for it is taken to be there."""
         usual = _MARIADB if mariadb else _MYSQL
         wanted = usual[SOCKET] if self.password is None else self.plugin or usual[PASSWORD]
-        if wanted == usual[PASSWORD] or (
-            mariadb and wanted in (ED25519, usual[SOCKET])
-        ):  # the server's resource loads ed25519
+        if (
+            wanted == usual[PASSWORD]
+            or (mariadb and wanted == usual[SOCKET])
+            or wanted in databases.plugins(self.server)
+        ):
             return
-        if wanted not in databases.plugins(self.server):
-            hint = "leave out 'plugin', so that the usual one of this server is taken"
-            if self.password is None:
-                hint = f"INSTALL PLUGIN {wanted} SONAME '{wanted}.so', or give the account a password"
-            raise HostError(f"{self.server}: {self.name}: the server has no plugin {wanted}", hint=hint)
+        hint = "leave out 'plugin', so that the usual one of this server is taken"
+        if mariadb and wanted == ED25519:
+            hint = "INSTALL SONAME 'auth_ed25519' loads it; or leave out 'plugin'"
+        elif self.password is None:
+            hint = f"INSTALL PLUGIN {wanted} SONAME '{wanted}.so', or give the account a password"
+        raise HostError(f"{place(self.server)}: {self.name}: the server has no plugin {wanted}", hint=hint)
 
     def _login(self, account: DatabaseAccount, usual: dict[str, str]) -> str:
         names = {usual[SOCKET]: SOCKET} if self.plugin else {plugin: login for login, plugin in usual.items()}

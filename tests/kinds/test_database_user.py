@@ -30,7 +30,7 @@ def host(account: DatabaseAccount | None, *, right: bool = True, mariadb: bool =
             accounts=lambda _: accounts,
             password_right=lambda _, ref: right and ref == REF,
             mariadb=lambda _: mariadb,
-            plugins=lambda _: frozenset(("mysql_native_password", "unix_socket") if mariadb else ("auth_socket",)),
+            plugins=lambda _: frozenset(("mysql_native_password", "ed25519") if mariadb else ("auth_socket",)),
         )
     )
 

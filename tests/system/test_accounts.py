@@ -126,7 +126,10 @@ def test_an_account_with_ed25519(host: Databases) -> None:
     assert "denied" in logged_in(host, "ed", "--password=x")
     host.machine.run(["systemctl", "restart", host.unit])
     host.log_all()
-    assert host.work([dataclasses.replace(loading), ed])["first"][1] == "unchanged"
+    assert host.work([loading, ed])["first"] == ["update local_infile", "unchanged"]
+    host.sql("UNINSTALL SONAME 'auth_ed25519'")
+    assert host.work([ed])["first"] == [f"HostError: {SOCKET}: ed@localhost: the server has no plugin ed25519"]
+    assert host.work([loading, ed])["first"] == ["update ed25519", "unchanged"]
     assert logged_in(host, "ed", f"--password={PASSWORD}") == "ed@localhost"
 
 
@@ -135,7 +138,10 @@ def test_a_second_way_in_is_closed(host: Databases, way: str) -> None:
     host.work([ALICE])
     both = {
         ("plugin", False): "VIA mysql_native_password USING PASSWORD('x') OR unix_socket",
-        ("overlap", False): "VIA mysql_native_password USING PASSWORD('x') OR mysql_native_password USING PASSWORD('y')",
+        (
+            "overlap",
+            False,
+        ): "VIA mysql_native_password USING PASSWORD('x') OR mysql_native_password USING PASSWORD('y')",
         ("plugin", True): "WITH auth_socket",
         ("overlap", True): "BY 'y' RETAIN CURRENT PASSWORD",
     }
