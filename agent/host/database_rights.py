@@ -6,30 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from agent.host.database_privileges import ALL, DYNAMIC, ON_DATABASES, SPELLINGS
+
 OWN_GRANTS = "SHOW GRANTS"
 KNOWN = "SHOW PRIVILEGES"
 EVERYTHING = "*"
 """Stands for all databases."""
-ALL = "ALL PRIVILEGES"
+ROLE_ADMIN = "ROLE_ADMIN"
+"""What giving roles takes in MySQL. In MariaDB whoever makes a role may give it."""
 
 _NAME = r"`(?:[^`]|``)*`"
 _LINE = re.compile(rf"(GRANT|REVOKE) (?P<privileges>.+?) ON (?P<database>\*|{_NAME})\.\* (?:TO|FROM) ")
-_OF_A_DATABASE = frozenset(
-    (
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "CREATE",
-        "DROP",
-        "REFERENCES",
-        "INDEX",
-        "ALTER",
-        "CREATE TEMPORARY TABLES",
-    )
-) | {"LOCK TABLES", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EXECUTE", "EVENT", "TRIGGER"}
-_OF_MARIADB = {"DELETE VERSIONING ROWS": "DELETE HISTORY", "SHOW CREATE ROUTINE": "SHOW CREATE ROUTINE"}
-"""As SHOW PRIVILEGES has them, and as GRANT does."""
+_OTHER_NAMES = {**SPELLINGS, "DELETE VERSIONING ROWS": "DELETE HISTORY"}
 
 
 @dataclass(frozen=True, order=True)
@@ -73,11 +61,13 @@ def _rights(lines: Iterable[str]) -> Iterator[Right]:
             yield Right(privileges, name, line.endswith(" WITH GRANT OPTION"), taken=found[1] == "REVOKE")
 
 
-def lacking(needs: Iterable[Need], held: Iterable[Right], known: Iterable[str] = ()) -> tuple[Need, ...]:
-    """The needs that are not met, in order. ``known``: what the server calls the privileges that it has."""
+def lacking(needs: Iterable[Need], held: Iterable[Right], known: Iterable[str]) -> tuple[Need, ...]:
+    """The needs that are not met, in order. ``known``: what SHOW PRIVILEGES calls those that the server has."""
     found = tuple(held)
-    everything = _OF_A_DATABASE | {_OF_MARIADB[name.upper()] for name in known if name.upper() in _OF_MARIADB}
-    return tuple(need for need in sorted(set(needs)) if not _met(need, found, everything))
+    spelled = {_OTHER_NAMES.get(name.upper(), name.upper()) for name in known}
+    everything = frozenset(ON_DATABASES) & spelled
+    asked = (need for need in sorted(set(needs)) if need.privilege in spelled or need.privilege not in DYNAMIC)
+    return tuple(need for need in asked if not _met(need, found, everything))
 
 
 def _met(need: Need, held: tuple[Right, ...], everything: frozenset[str]) -> bool:
@@ -91,7 +81,7 @@ def _met(need: Need, held: tuple[Right, ...], everything: frozenset[str]) -> boo
             given -= right.privileges
     if need.to_pass_on and not any(right.grant_option and not right.taken for right in covering):
         return False
-    wanted = everything if need.privilege == ALL else {need.privilege}
+    wanted = everything if need.privilege == ALL and need.database != EVERYTHING else {need.privilege}
     return ALL in given or wanted <= given
 
 

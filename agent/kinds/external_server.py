@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from agent.errors import HostError
 from agent.host import database_address, database_rights
 from agent.host.database_rights import Need
+from agent.host.passwords import ED25519
 from agent.resource import Change, Ref, Resource, State
 from agent.steps import Step
 
@@ -32,13 +33,15 @@ class ExternalServer(Resource):
     server: str
     needs_privileges: tuple[tuple[str, str, bool], ...] = ()
     """What the agent's account must be allowed to do there: privilege, database (``*``: all), whether to pass it on."""
+    ed25519: bool = False
+    """Whether an account of the spec logs in by MariaDB's plugin of that name, which somebody else must have loaded."""
     after: tuple[Ref, ...] = ()
 
     def desired(self) -> ExternalServerState:
         return ExternalServerState(usable=True)
 
     def read(self, host: Host) -> ExternalServerState:
-        """Raises HostError that names the privileges which are missing."""
+        """Raises HostError that names what is missing."""
         lines = [row[0] or "" for row in host.databases.rows(self.server, database_rights.OWN_GRANTS)]
         known = [row[0] or "" for row in host.databases.rows(self.server, database_rights.KNOWN)]
         needs = (Need(*need) for need in self.needs_privileges)
@@ -49,6 +52,11 @@ class ExternalServer(Resource):
             raise HostError(
                 f"{place}: {user}@{account_host}, as whom the agent logs in, lacks {'; '.join(map(str, missing))}",
                 hint=f"have its owner GRANT that TO '{user}'@'{account_host}', or name another account as mysql.administrator",
+            )
+        if self.ed25519 and host.databases.mariadb(self.server) and ED25519 not in host.databases.plugins(self.server):
+            raise HostError(
+                f"{database_address.place(self.server)}: the server has not loaded the plugin {ED25519}",
+                hint="have its owner run: INSTALL SONAME 'auth_ed25519'; or take 'plugin: ed25519' out of mysql.users",
             )
         return ExternalServerState(usable=True)
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from agent.host.database_rights import ALL, Need, lacking, rights
+from agent.host.database_privileges import ALL
+from agent.host.database_rights import ROLE_ADMIN, Need, lacking, rights
 
 PASS_ON = True
+OLD = (
+    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "CREATE TEMPORARY TABLES",
+    "LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER",
+)  # fmt: skip
+KNOWN = (*(name.capitalize() for name in OLD), "Super", "Proxy")
 
 
 @pytest.mark.parametrize(
@@ -30,26 +36,30 @@ PASS_ON = True
     ],
 )
 def test_a_need_is_met_by_a_line_or_not(line: str, need: Need, met: bool) -> None:
-    assert (lacking([need], rights([line])) == ()) is met
+    assert (lacking([need], rights([line]), KNOWN) == ()) is met
 
 
 def test_what_a_partial_revoke_takes_away_is_not_there() -> None:
     lines = ["GRANT SELECT, INSERT ON *.* TO `a`@`%`", "REVOKE SELECT ON `mysql`.* FROM `a`@`%`"]
 
-    assert lacking([Need("SELECT", "mysql"), Need("SELECT", "my_data")], rights(lines)) == (Need("SELECT", "mysql"),)
+    needs = [Need("SELECT", "mysql"), Need("SELECT", "my_data")]
+    assert lacking(needs, rights(lines), KNOWN) == (Need("SELECT", "mysql"),)
 
 
 def test_all_is_what_the_server_has() -> None:
-    parts = (
-        "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES,"
-        " EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER"
-    )
-    held = rights([f"GRANT {parts} ON *.* TO `a`@`%` WITH GRANT OPTION"])
+    held = rights([f"GRANT {', '.join(OLD)} ON *.* TO `a`@`%` WITH GRANT OPTION"])
     need = Need(ALL, "my_data", PASS_ON)
 
-    assert lacking([need], held) == ()
-    assert lacking([need], held, ["Select", "Delete versioning rows"]) == (need,)
-    assert lacking([need], held, ["Show Create Routine"]) == (need,)
+    assert lacking([need], held, KNOWN) == ()
+    assert lacking([need], held, (*KNOWN, "Delete versioning rows")) == (need,)
+    assert lacking([need], held, (*KNOWN, "Show Create Routine")) == (need,)
+    everything = Need(ALL, to_pass_on=True)
+    assert lacking([everything], held, KNOWN) == (everything,), "on everything there is more to it"
+
+
+def test_what_the_server_does_not_know_nobody_needs() -> None:
+    assert lacking([Need(ROLE_ADMIN)], (), KNOWN) == ()
+    assert lacking([Need(ROLE_ADMIN)], (), (*KNOWN, "ROLE_ADMIN")) == (Need(ROLE_ADMIN),)
 
 
 def test_a_need_is_told_as_grant_has_it() -> None:
