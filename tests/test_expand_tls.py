@@ -6,7 +6,7 @@ import pytest
 
 from agent.kinds.certificate import Authority, Certificate
 from agent.resource import Resource
-from agent.spec.expand_tls import default_addresses, default_names, expand_tls
+from agent.spec.expand_tls import default_addresses, default_names, expand_authority, expand_tls
 from agent.spec.sections.tls import Tls
 
 DAY = 86400
@@ -25,7 +25,8 @@ class Host:
 
 def expanded(tls: dict[str, Any]) -> list[Resource]:
     host: Any = Host()
-    return list(expand_tls(Tls.model_validate(tls), host, "alice"))
+    section = Tls.model_validate(tls)
+    return [*expand_authority(host, section, None), expand_tls(section, host, "alice")]
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,14 @@ def test_a_certificate_of_one_s_own_is_taken_from_where_it_is() -> None:
     assert isinstance(certificate, Certificate)
     assert certificate.given == ("/etc/ssl/a.pem", "/etc/ssl/a.key")
     assert certificate.desired().names is None
+
+
+def test_one_authority_signs_for_all_and_outlives_the_longest() -> None:
+    host: Any = Host()
+    own = Tls.model_validate({"mode": "host-ca", "names": ["a.example.org"], "addresses": ["192.0.2.7"]})
+    other = Tls.model_validate({"mode": "host-ca", "names": ["b.example.org"], "lifetime": "800d"})
+    (authority,) = expand_authority(host, own, other)
+
+    assert authority.names == ("a.example.org", "b.example.org")
+    assert set(authority.addresses) == {"192.0.2.7", "127.0.0.1", "::1"}
+    assert authority.renew_before == 800 * DAY

@@ -26,7 +26,7 @@ _LINKS = 8
 
 @dataclass(frozen=True)
 class CertificateFacts:
-    """What is published. Names and addresses sorted; ``not_after`` in seconds since the epoch."""
+    """What is published. Names and addresses sorted; ``not_before`` and ``not_after`` in seconds since the epoch."""
 
     generation: str
     names: tuple[str, ...]
@@ -38,6 +38,7 @@ class CertificateFacts:
     pair: bool
     of_this_host: bool
     as_given: bool
+    not_before: int
     access: tuple[tuple[int, int, int], ...]
     """Mode, uid and gid of the directory of generations, the generation, the certificate and the key."""
 
@@ -79,6 +80,7 @@ class Certificates:
             not_after=seen.not_after,
             pair=x509.is_pair(certificate, key),
             of_this_host=self._content(f"{generation}/machine") == self._machine(),
+            not_before=seen.not_before,
             as_given=given is not None and (certificate, key) == tuple(map(self._followed, given)),
             access=tuple((stat.S_IMODE(each[0]), each[1], each[2]) for each in answers if each is not None),
         )

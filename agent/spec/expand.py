@@ -16,6 +16,8 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_conda import expand_conda
 from agent.spec.expand_jupyter import expand_jupyter
 from agent.spec.expand_mysql import expand_mysql
+from agent.spec.expand_mysql_certificate import certificate_of
+from agent.spec.expand_tls import expand_authority
 from agent.steps import Content, Listing
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def expand(spec: Spec, host: Host, listings: Mapping[str, Listing]) -> list[Reso
     return [
         *_packages(spec),
         *_user(spec),
+        *expand_authority(host, spec.tls if spec.jupyter else None, certificate_of(spec.mysql)),
         *expand_conda(spec, listings),
         *expand_jupyter(spec, host),
         *expand_mysql(spec, host),

@@ -92,7 +92,7 @@ def expand_jupyter(spec: Spec, host: Host) -> Iterator[Resource]:
     root = spec.conda.root if spec.conda else "/opt/conda"
     server = Server(jupyter, tls, user, prefix(spec, environment), root)
     account = (Ref("user", user.name), Ref("group", user.name))
-    yield from expand_tls(tls, host, user.name)
+    yield expand_tls(tls, host, user.name)
     yield Directory(DIRECTORY, 0o755)
     yield from _notebooks(server, account)
     password = yield from _secrets(jupyter)

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from agent.host.database_variables import ALL, LIVE
-from agent.kinds.certificate import Certificate
 from agent.kinds.file import File
 from agent.kinds.package import Package
 from agent.kinds.server_settings import KnownSettings, ServerSettings, Values
 from agent.kinds.unit import Unit
 from agent.render import render
 from agent.resource import Ref, Resource
-from agent.spec.expand_mysql_users import needs_tls
-from agent.spec.expand_tls import default_addresses, default_names
+from agent.spec.expand_mysql_certificate import certificate_options, expand_certificate, expand_served
 from agent.spec.sections.mysql_settings import NOWHERE
 from agent.steps import Check
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/mysqld/mysqld.sock"
 
-_YEAR = 365 * 86400
 _MARIADBD = "/usr/sbin/mariadbd"
 
 
@@ -35,28 +32,22 @@ def service(mysql: Mysql) -> str:
 def expand_server(mysql: Mysql, host: Host) -> Iterator[Resource]:
     package = Package(f"{mysql.server}-server")
     yield package
-    certificate = None
-    if any(needs_tls(account, user) for account, user in mysql.users.items()):
-        certificate = Certificate(
-            mysql.server,
-            mode="self-signed",
-            names=default_names(host),
-            addresses=default_addresses(host),
-            lifetime=_YEAR,
-            renew_before=_YEAR // 3,
-            group="mysql",
-            after=(package.ref,),
-        )
+    certificate = expand_certificate(mysql, host, package.ref)
+    if certificate is not None:
         yield certificate
     settings = _settings(mysql, package.ref)
     known = KnownSettings(
         mysql.server, settings.server, tuple(name for name, _ in (*settings.live, *settings.fixed)), (package.ref,)
     )
     yield known
-    tls = certificate and {"certificate": certificate.certificate, "key": certificate.key}
     start, live = settings.files
-    read_at_start = {**_own_options(mysql), **_options(settings.fixed), **mysql.extra_settings}
-    file = _option_file(start, mysql, read_at_start, known.ref, tls=tls)
+    read_at_start = {
+        **_own_options(mysql),
+        **_options(settings.fixed),
+        **certificate_options(certificate),
+        **mysql.extra_settings,
+    }
+    file = _option_file(start, mysql, read_at_start, known.ref)
     live_file = _option_file(live, mysql, _options(settings.live), known.ref, live=True)
     yield from (file, live_file)
     if mysql.server == "mariadb":
@@ -74,6 +65,7 @@ def expand_server(mysql: Mysql, host: Host) -> Iterator[Resource]:
         told_by=(settings.ref,),
     )
     yield settings
+    yield from expand_served(mysql, certificate, SOCKET, Ref("unit", service(mysql)))
 
 
 def _settings(mysql: Mysql, package: Ref) -> ServerSettings:
@@ -113,7 +105,7 @@ def _options(values: Values) -> dict[str, str]:
 
 
 def _option_file(path: str, mysql: Mysql, options: Mapping[str, str], after: Ref, **more: object) -> File:
-    content = render("mariadb.cnf.j2", settings=options, **{"live": False, "tls": None, **more})
+    content = render("mariadb.cnf.j2", settings=options, **{"live": False, **more})
     # MySQL's program has such an option, too, but is often kept (by AppArmor) from reading files that are not its own
     check = Check((_MARIADBD, "--defaults-file={file}", "--help", "--verbose"), "agent.cnf", "mysql")
     return File(path, content, 0o644, check=check if mysql.server == "mariadb" else None, after=(after,))

@@ -1,4 +1,4 @@
-"""The `tls` section as resources: the certificate of the Jupyter server and, with `host-ca`, the authority that signs it."""
+"""Certificates of servers as resources and, with `host-ca`, the authority that signs them: the `tls` section, and `mysql.certificate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.kinds.certificate import Authority, Certificate
-from agent.resource import Resource
+from agent.resource import Ref
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
@@ -33,25 +33,43 @@ def default_addresses(host: Host) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("127.0.0.1", "::1", *own)))
 
 
-def expand_tls(tls: Tls, host: Host, group: str) -> Iterator[Resource]:
-    """The certificate, called ``jupyter``, with a key that ``group`` can read."""
-    if tls.certificate is not None and tls.key is not None:
-        yield Certificate(NAME, "files", group=group, given=(tls.certificate, tls.key))
+def expand_authority(host: Host, *asked: Tls | None) -> Iterator[Authority]:
+    """The authority of this host, once for all whose certificates it signs; none when there are none."""
+    signed = [tls for tls in asked if tls is not None and tls.mode == "host-ca"]
+    if not signed:
         return
-    names = default_names(host) if tls.names is None else tls.names
-    addresses = default_addresses(host) if tls.addresses is None else tls.addresses
-    lifetime = int(tls.valid_for.total_seconds())
-    if tls.mode == "host-ca":
+    lifetime = max(int(tls.valid_for.total_seconds()) for tls in signed)
+    yield Authority(
+        AUTHORITY,
+        tuple(dict.fromkeys(name for tls in signed for name in _names(tls, host))),
+        tuple(dict.fromkeys(address for tls in signed for address in _addresses(tls, host))),
+        lifetime=10 * _YEAR,
         # it never ends before what it signs: it is replaced a lifetime of those, at least a year, before its end
-        yield Authority(AUTHORITY, names, addresses, lifetime=10 * _YEAR, renew_before=max(lifetime, _YEAR))
-    yield Certificate(
-        NAME,
+        renew_before=max(lifetime, _YEAR),
+    )
+
+
+def expand_tls(tls: Tls, host: Host, group: str, name: str = NAME, after: tuple[Ref, ...] = ()) -> Certificate:
+    """A certificate, the Jupyter server's unless ``name`` says otherwise, with a key that ``group`` can read."""
+    if tls.certificate is not None and tls.key is not None:
+        return Certificate(name, "files", group=group, given=(tls.certificate, tls.key), after=after)
+    return Certificate(
+        name,
         tls.mode,
-        names=names,
-        addresses=addresses,
+        names=_names(tls, host),
+        addresses=_addresses(tls, host),
         rsa_bits=tls.rsa_bits,
-        lifetime=lifetime,
+        lifetime=int(tls.valid_for.total_seconds()),
         renew_before=int(tls.renewed_before.total_seconds()),
         group=group,
         authority=AUTHORITY if tls.mode == "host-ca" else None,
+        after=after,
     )
+
+
+def _names(tls: Tls, host: Host) -> tuple[str, ...]:
+    return default_names(host) if tls.names is None else tls.names
+
+
+def _addresses(tls: Tls, host: Host) -> tuple[str, ...]:
+    return default_addresses(host) if tls.addresses is None else tls.addresses

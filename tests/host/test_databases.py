@@ -338,6 +338,9 @@ def test_a_password_is_checked_once(servers: Databases, monkeypatch: pytest.Monk
 
 def test_a_missing_client_library_is_named(monkeypatch: pytest.MonkeyPatch, looks: Looks) -> None:
     monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    monkeypatch.delitem(sys.modules, "agent.host.pure_mysql", raising=False)
+    monkeypatch.delattr(sys.modules["agent.host"], "pure_mysql", raising=False)
     nobody: Any = Secrets({})
 
     with pytest.raises(HostError, match="client library") as caught:
