@@ -230,6 +230,7 @@ class Apply:
         report = replace(report, seconds=time.monotonic() - self._begun)
         if self.host.files.clear_leftovers(self._started):
             self.host.looks.steady = False  # their directories have changed under the pass
+        self.ledger.flush()
         self.ledger.compact()
         write_status(self.host, self._document(wanted, report))
         return report

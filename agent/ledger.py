@@ -1,7 +1,8 @@
 """The ledger: what this agent created or replaced on this host, and when each thing was last seen right.
 
 A file of JSON lines that is only appended to during a pass (one line an entry, the last one for a ref counts) and written anew, whole, when it
-has grown to several times what it says. An entry is on the disk before the change it speaks of is made.
+has grown to several times what it says. An entry is on the disk before the change it speaks of is made; that something was seen right is there at the end
+of the pass. Threads that wait for the disk at the same time wait together.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ class Ledger:
         self._path = path
         self._entries: dict[Ref, Entry] = {}
         self._lines = 0
-        self._torn = self._untidy = False
+        self._torn = self._untidy = self._new = False
         self._lock = threading.Lock()
+        self._disk = threading.Lock()
+        self._written = self._safe = 0
+        """Lines appended since the start, and how many of these are on the disk."""
         self.damaged: list[bytes] = []
         """Lines that could not be read; they are kept beside as ``.damaged`` when the file is written anew."""
         self._load()
@@ -66,7 +70,7 @@ class Ledger:
         return self._entries.get(ref)
 
     def making(self, resource: Resource, *, existed: bool) -> None:
-        """Notes that this is about to be made or replaced, unless it is known already."""
+        """Notes that this is about to be made or replaced, unless it is known already. Once it returns, a power cut does not undo the note."""
         known = self._known(resource.ref)
         if known is None:
             made = "replaced" if existed else "created"
@@ -75,6 +79,7 @@ class Ledger:
         else:
             made = known.made
         self._put(Entry(resource.stub(), made, known.right if known else None))
+        self.flush()
 
     def seen_right(self, resource: Resource, host: Host) -> None:
         """Notes that this was seen right. Writes only when that is news."""
@@ -107,8 +112,7 @@ class Ledger:
 
     def _append(self, line: dict[str, Any]) -> None:
         with self._lock:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = self._open()
             try:
                 text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
                 rest = memoryview(b"\n" + text if self._torn else text)
@@ -116,16 +120,39 @@ class Ledger:
                 self._torn = True  # until all of it is there
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
                 self._torn = False
             except OSError as error:
                 error.filename = self._path
                 raise
             finally:
                 os.close(descriptor)
-            if not self._lines:
-                durable.sync_directory(os.path.dirname(self._path))  # it may have been made just now
             self._lines += 1
+            self._written += 1
+
+    def flush(self) -> None:
+        """Everything that was noted before is on the disk when it returns. One wait does for all threads that came to it meanwhile."""
+        written = self._written
+        with self._disk:
+            if self._safe >= written:
+                return
+            written = self._written
+            descriptor = self._open()
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                error.filename = self._path
+                self._torn = True
+                raise
+            finally:
+                os.close(descriptor)
+            if self._new:
+                durable.sync_directory(os.path.dirname(self._path))
+                self._new = False
+            self._safe = written
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o600)
 
     def compact(self) -> None:
         """Writes the file anew when it holds four times as many lines as entries, or anything that cannot be read."""
@@ -143,6 +170,7 @@ class Ledger:
             with open(self._path, "rb") as file:
                 lines = file.read().split(b"\n")
         except FileNotFoundError:
+            self._new = True
             return
         self._torn = bool(lines.pop())  # a line counts once its newline is on the disk
         self._lines = len(lines)

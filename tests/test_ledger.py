@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,49 @@ def test_seeing_the_same_again_writes_nothing(tmp_path: Path, host: Any) -> None
     Ledger(str(path)).seen_right(Toy("a", "1"), host)
 
     assert path.read_bytes() == before
+
+
+def test_what_is_about_to_be_made_is_on_the_disk_and_what_was_right_by_the_end(
+    tmp_path: Path, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, safe = tmp_path / "ledger", [b""]
+
+    def to_disk(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            safe.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", to_disk)
+    ledger = Ledger(str(path))
+    ledger.making(Toy("a", "1"), existed=False)
+    assert safe[-1] == path.read_bytes()
+    ledger.seen_right(Toy("a", "1"), host)
+    assert safe[-1] != path.read_bytes()
+    ledger.flush()
+    assert safe[-1] == path.read_bytes()
+    ledger.flush()
+    assert len(safe) == 3, "nothing new was to be waited for"
+
+
+def test_threads_that_wait_for_the_disk_wait_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, slow, waits = tmp_path / "ledger", threading.Event(), []
+
+    def to_disk(_descriptor: int) -> None:
+        waits.append(path.read_bytes().count(b"\n"))
+        assert slow.wait(10)
+
+    ledger = Ledger(str(path))
+    ledger.making(Toy("before", "1"), existed=False)
+    monkeypatch.setattr(os, "fsync", to_disk)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(ledger.making, Toy("0", "1"), existed=False)
+        while not waits:
+            time.sleep(0.001)
+        others = [pool.submit(ledger.making, Toy(str(number), "1"), existed=False) for number in range(1, 6)]
+        while path.read_bytes().count(b"\n") < 7:
+            time.sleep(0.001)
+        assert not any(each.done() for each in (first, *others))
+        slow.set()
+    assert waits == [2, 7], "the five others together"
 
 
 def test_a_torn_last_line_is_dropped_and_later_lines_are_whole(tmp_path: Path, host: Any) -> None:
