@@ -226,7 +226,7 @@ _WORD = "[a-z0-9_]{1,64}"
 _KNOWN = (
     # who may connect, and for how long
     Variable("max_connections", Whole(10, 100000)),
-    Variable("max_user_connections", Whole(0, 2147483647)),
+    Variable("max_user_connections", Whole(0, 2147483647), RESTART),
     Variable("max_connect_errors", Whole(1, 4294967295)),
     Variable("max_password_errors", Whole(1, 4294967295), mysql=UNKNOWN),
     Variable("back_log", Whole(1, 65535), RESTART, RESTART),
