@@ -121,8 +121,8 @@ class Statements:
                 on_columns = {word for word in words if word.endswith("`)")}
                 kept = {word.partition(" (")[0] for word in wanted.get(target, ()) if word.endswith("`)")}
                 for_columns = words & kept if target.level == TABLE else frozenset()
-                # GRANT OPTION cannot be named beside ALL PRIVILEGES
-                apart = (words & {GRANT_OPTION}) if ALL in words else frozenset()
+                # GRANT OPTION cannot be named beside ALL PRIVILEGES; with all others on everything MySQL takes what is on databases, too
+                apart = (words & {GRANT_OPTION}) if ALL in words or target == EVERYTHING else frozenset()
                 for named in (on_columns, apart, words - on_columns - apart - for_columns):
                     if named:
                         listed = ", ".join(sorted(named))
