@@ -40,7 +40,7 @@ def pymysql(file: str) -> list[str]:
 
 
 def connector(file: str) -> list[str]:
-    import mysql.connector
+    import mysql.connector  # type: ignore[import-not-found]  # the clients' environment has it, as what follows
 
     return by_cursor(mysql.connector.connect(option_files=file))
 
@@ -52,7 +52,7 @@ def mysqlclient(file: str) -> list[str]:
 
 
 def sqlalchemy(file: str) -> list[str]:
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine  # type: ignore[import-not-found]
 
     engine = create_engine(f"mysql+pymysql:///analysis?read_default_file={file}")
     found = by_cursor(engine.raw_connection())

@@ -23,18 +23,35 @@ PASSWORDS = (
     "per%cent%%s", "eq=ual==", "[client]x", "!include /etc/passwd", "$HOME`id`$(id)", 'a\\"b-1234', "\\'\\'\\'\\'", "é\\s#'\"-12",
     "#first-12", ";first-12", "'" * 8, '"' * 8, "-dash-12", "__import__('os')", "%(user)s-1", "x" * 79, "a\\bc\\t\\r\\s\\z", "\"'#\\\"'#\\",
 )  # fmt: skip
+NOTEBOOK = json.loads((CHECKOUT / "examples/notebooks/climate.ipynb").read_text())
+CURSOR = """
+import os, pymysql
+file = os.path.expanduser("~/.my.cnf")
+cursor = pymysql.connect(read_default_file=file, database="analysis", autocommit=True).cursor()
+"""
 SPEC: dict[str, Any] = {
     "user": {"name": "nb"},
     "tls": {"names": ["localhost"], "addresses": ["127.0.0.1"]},
 }
 
 
+R = {
+    # Debian 12 has no RMariaDB, and in sid its library wants a package that mysql-server refuses: there its files lie without their packages
+    "mariadb-10.11": "",
+    "mariadb-11.8": "apt-get install -y --no-install-recommends r-cran-rmariadb",
+    "mysql-9.7": "apt-get install -y --no-install-recommends r-cran-dbi r-cran-bit64 r-cran-blob r-cran-hms r-cran-lubridate r-cran-rlang; "
+    "apt-get -qq download r-cran-rmariadb; dpkg-deb -x r-cran-rmariadb*.deb /; rm r-cran-rmariadb*.deb",
+}
+
+
 def clients_root(server: str) -> Root:
-    """The server, the clients, and the agent. Debian 12 has no RMariaDB."""
-    r = "" if server == "mariadb-10.11" else " r-cran-rmariadb"
+    """The server, the clients, and the agent."""
     script = f"""
+export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv python3-mysqldb{r}
+apt-get install -y --no-install-recommends python3-venv
+cd /tmp
+{R[server]}
 python3 -m venv --system-site-packages /opt/clients
 /opt/clients/bin/pip install --quiet pymysql mysql-connector-python sqlalchemy cryptography
 apt-get clean
@@ -47,7 +64,7 @@ class ClientHost:
 
     def __init__(self, machine: Machine, server: str) -> None:
         self.machine, self.name = machine, server
-        self.clients = CLIENTS if server == "mariadb-10.11" else (*CLIENTS, "r")
+        self.clients = (*CLIENTS, "r") if R[server] else CLIENTS
 
     def spec(self, users: dict[str, Any], **client_file: Any) -> str:
         section = {
@@ -142,6 +159,22 @@ def test_every_client_logs_in_over_tls_and_to_no_other_server(host: ClientHost) 
         (found,) = host.logins(client, "/home/nb/other.cnf")
         assert isinstance(found, str), (client, found)
         assert "certificate" in found.lower(), (client, found)
+
+
+def test_the_example_in_r_reads_the_notebook_s_table(host: ClientHost) -> None:
+    if not R[host.name]:
+        assert host.machine.suite == "bookworm", "the only release without RMariaDB"
+        return
+    host.apply(host.spec({"nb": user()}))
+    (make,) = (cell for cell in NOTEBOOK["cells"] if cell["id"] == "table")
+    program = CURSOR + "".join(make["source"])
+    host.machine.run(["runuser", "-u", "nb", "--", "env", "HOME=/home/nb", PYTHON, "-"], stdin=program)
+
+    said = host.machine.run(["runuser", "-l", "nb", "-c", "Rscript /checkout/examples/notebooks/climate.R"]).stdout
+
+    assert "Berlin          0.6         19.5" in said
+    assert "Lisbon         11.6         23.5" in said
+    assert host.machine.run("head -c 4 /home/nb/Rplots.pdf").stdout == "%PDF"
 
 
 @pytest.mark.parametrize("password", [" blank first", "blank last "])

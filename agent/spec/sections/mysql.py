@@ -45,7 +45,7 @@ WordName = Annotated[str, Spelled(r"[a-z0-9_]{1,64}", "a name such as utf8mb4 or
 
 
 class Database(Section):
-    """One database. It is created if it is not there, and never dropped."""
+    """One database. It is created if it is not there, and never dropped, unless a person says `agent apply --allow-data-loss`."""
 
     charset: WordName = Field(default="utf8mb4", description="Character set of new tables.", examples=["utf8mb4"])
     collation: WordName | None = Field(
@@ -84,7 +84,7 @@ class ClientFile(Section):
 
 
 class Mysql(Section):
-    """A MySQL-compatible server with databases and accounts. Databases and their content are never removed."""
+    """A MySQL-compatible server with databases and accounts. Databases that left the spec stay, unless a person says `agent apply --allow-data-loss`."""
 
     server: Literal["mariadb", "mysql", "external"] = Field(
         default="mariadb",
