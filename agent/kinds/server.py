@@ -97,7 +97,10 @@ class Server(Resource):
             test_database="test" in databases.databases(self.server) and databases.test_is_empty(self.server),
             unlocked=self._unlocked(accounts),
             local_infile=databases.local_infile(self.server) if self.closes_local_infile else None,
-            ed25519=ED25519 in databases.plugins(self.server) if self.ed25519 else None,
+            # that MySQL cannot is for the accounts to say, one by one
+            ed25519=not databases.mariadb(self.server) or ED25519 in databases.plugins(self.server)
+            if self.ed25519
+            else None,
         )
 
     def _unlocked(self, accounts: Iterable[DatabaseAccount]) -> tuple[str, ...]:
