@@ -123,10 +123,14 @@ class Statements:
                 for_columns = words & kept if target.level == TABLE else frozenset()
                 # GRANT OPTION cannot be named beside ALL PRIVILEGES; with all others on everything MySQL takes what is on databases, too
                 apart = (words & {GRANT_OPTION}) if ALL in words or target == EVERYTHING else frozenset()
-                for named in (on_columns, apart, words - on_columns - apart - for_columns):
+                rest = words - on_columns - apart - for_columns
+                for named in (on_columns, rest, apart) if target == EVERYTHING else (on_columns, apart, rest):
                     if named:
                         listed = ", ".join(sorted(named))
                         yield self._sql(f"REVOKE {_escaped(listed)} ON {_escaped(str(target))} FROM")
+                if GRANT_OPTION in apart and target == EVERYTHING and not mariadb:
+                    # until then dynamic privileges can be passed on as before (MySQL 9.7), whatever its tables say
+                    yield Sql(self.server, "FLUSH PRIVILEGES")
                 if for_columns:
                     yield from self._revoking_beside_columns(target, for_columns)
 
