@@ -306,12 +306,14 @@ _KNOWN = (
     Variable("sync_binlog", Whole(0, 4294967295)),
     Variable("server_id", Whole(1, 4294967295)),
     # how statements are understood
+    # a running server would take these two, but what it was started with is then its default, and a session's is another matter
     Variable(
         "character_set_server",
         Text(f"(?!utf8$){_WORD}", "the name of a character set, such as utf8mb4; utf8 is utf8mb3"),
+        RESTART,
+        RESTART,
     ),
-    # after the character set, which sets it too
-    Variable("collation_server", Text(_WORD, "the name of a collation, such as utf8mb4_unicode_ci")),
+    Variable("collation_server", Text(_WORD, "the name of a collation, such as utf8mb4_unicode_ci"), RESTART, RESTART),
     Variable("sql_mode", Words(tuple(_SQL_MODES.split()))),
     Variable(
         "time_zone",

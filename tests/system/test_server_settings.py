@@ -14,8 +14,18 @@ from agent.sandbox.result import Result
 from tests.system.database_hosts import SERVERS, DatabaseHost, database_host
 
 SLEEPER = "SELECT SLEEP(1000)"
-MORE_THAN_MARIADB_SAYS = {"innodb_buffer_pool_size", "max_user_connections"}
-"""Dynamic by its word, but a running server does not take more than it was started with, or anything when it was started with 0."""
+TAKEN_WITH_A_CATCH = {"innodb_buffer_pool_size", "max_user_connections", "character_set_server", "collation_server"}
+"""Dynamic by the server's word, but not more than it was started with, not when it was started with 0, not as people mean it."""
+MADE_OUT_AT_THE_START = {
+    "thread_cache_size",
+    "host_cache_size",
+    "innodb_io_capacity_max",
+    "table_definition_cache",
+    # the distribution's option files have these
+    "binlog_expire_logs_seconds",
+    "key_buffer_size",
+}
+"""What a start gives them is not what DEFAULT means."""
 
 
 class Settings(DatabaseHost):
@@ -111,7 +121,7 @@ def test_every_variable_of_the_table_is_what_the_server_says_it_is(host: Setting
             assert float(least) <= form.least <= form.most <= float(most), name
         if isinstance(form, Whole) and block.isdigit() and int(block):
             assert form.block % int(block) == 0, name
-        if more and name not in MORE_THAN_MARIADB_SAYS:
+        if more and name not in TAKEN_WITH_A_CATCH:
             assert (KNOWN[name].taken(host.kind) == LIVE) == (more[0] == "NO"), name
         if more and isinstance(form, Choice | Words):
             assert {word.upper() for word in form.words} <= set(more[1].upper().split(",")), name
@@ -119,12 +129,14 @@ def test_every_variable_of_the_table_is_what_the_server_says_it_is(host: Setting
         for name, each in KNOWN.items():
             if taken := each.taken("mysql"):
                 done = host.machine.run([host.client, "-e", f"SET GLOBAL {name} = @@GLOBAL.{name}"], check=False)
-                assert (taken == LIVE, "1238" in done.stderr) in {(True, False), (False, True)}, name
+                assert name in TAKEN_WITH_A_CATCH or (taken == LIVE) != ("1238" in done.stderr), name
 
 
 def test_all_that_can_be_set_live_is_and_returns_and_all_that_cannot_takes_one_restart(host: Settings) -> None:
     before = host.values()
-    wanted = {name: each.form.read(other(each, before[name])) for name, each in KNOWN.items() if each.taken(host.kind)}
+    # what demands TLS makes a certificate, which is loaded by a restart
+    known = {name: each for name, each in KNOWN.items() if each.taken(host.kind) and name != "require_secure_transport"}
+    wanted = {name: each.form.read(other(each, before[name])) for name, each in known.items()}
     live = {name: value for name, value in wanted.items() if KNOWN[name].taken(host.kind) == LIVE}
     process = host.process()
 
@@ -150,12 +162,10 @@ def test_all_that_can_be_set_live_is_and_returns_and_all_that_cannot_takes_one_r
     process = host.process()
     host.applied(fixed)
     assert host.process() == process
-    back, set_elsewhere = host.values(), {"expire_logs_days", "binlog_expire_logs_seconds", "key_buffer_size"}
-    assert {name: back[name] for name in live if name not in set_elsewhere} == {
-        name: before[name] for name in live if name not in set_elsewhere
-    }
+    back, returned = host.values(), live.keys() - MADE_OUT_AT_THE_START
+    assert {name: back[name] for name in returned} == {name: before[name] for name in returned}
     host.applied()
-    assert host.values() | {"timestamp": ""} == before | {"timestamp": ""}
+    assert {name: host.values()[name] for name in known} == {name: before[name] for name in known}
 
 
 def wait_for(look: Callable[[], str]) -> str:
