@@ -20,7 +20,7 @@ LAYERS = [
     ["generations", "rollback"],
     ["render"],
     ["spec"],
-    ["wanted", "inventory"],
+    ["wanted", "inventory", "adoption"],
     ["report"],
     ["apply", "watch", "quiet"],
     ["environments"],

@@ -79,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     _daemon(verbs)
     _show(verbs)
     _secret(verbs)
+    _import(verbs)
     _env(verbs)
     _cert(verbs)
     _doctor(verbs)
@@ -218,6 +219,25 @@ def _secret(verbs: Any) -> None:
     )
     secret.add_argument("--spec", default=SPEC, metavar="SPEC", help=f"rotate: the spec (default {SPEC})")
     secret.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
+
+
+def _import(verbs: Any) -> None:
+    text = "print the spec of what a database server has already"
+    more = "Without secrets. Changes nothing."
+    found = _verb(verbs, "import", "imports", text, more=more)
+    found.set_defaults(verb="import_mysql")
+    found.add_argument("what", choices=("mysql",), help="a MariaDB or MySQL server")
+    found.add_argument("--socket", metavar="FILE", help="its socket (default: that of the server of this host)")
+    found.add_argument("--host", metavar="NAME", help="its name or address, for one elsewhere")
+    found.add_argument("--port", type=int, default=3306, help="its port (default 3306)")
+    tls = (
+        "authorities that its certificate may be from (default: the system's); 'no' talks in clear, to this host alone"
+    )
+    found.add_argument("--tls", metavar="FILE", help=tls)
+    found.add_argument("--user", metavar="NAME", help="the administrator to log in as (default: root, by the socket)")
+    found.add_argument(
+        "--password-file", metavar="FILE", help="where its password is; only root may be able to read it"
+    )
 
 
 def _try(verbs: Any) -> None:
