@@ -33,6 +33,8 @@ def offered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         (("env", "rollback", "--t"), ["--to"]),
         (("env", "lock", "--ch"), ["--check"]),
         (("apply", "--re"), ["--retry"]),
+        (("import", ""), ["mysql"]),
+        (("import", "mysql", "--ho"), ["--host"]),
         (("secret", "s"), ["show", "set"]),
     ],
 )

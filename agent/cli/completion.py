@@ -31,6 +31,8 @@ _agent() {{
         mapfile -t COMPREPLY < <(compgen -W "list show set rotate" -- "$word")
     elif [ "$verb" = secret ]; then
         mapfile -t COMPREPLY < <(compgen -W "$(agent secret list 2>/dev/null)" -- "$word")
+    elif [ "$verb" = import ] && [ "$COMP_CWORD" = 2 ]; then
+        mapfile -t COMPREPLY < <(compgen -W "mysql" -- "$word")
     elif [ "$verb" = env ] && [ "$COMP_CWORD" = 2 ]; then
         mapfile -t COMPREPLY < <(compgen -W "{actions}" -- "$word")
     elif [ "$verb" = env ] && [ "$action" != list ] && [ "${{COMP_WORDS[COMP_CWORD-1]}}" != --spec ]; then
