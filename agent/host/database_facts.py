@@ -14,7 +14,7 @@ DATABASES = (
 )
 # mysql.user is a view of it, ten times as slow
 ACCOUNTS_MARIADB = "SELECT User, Host, Priv FROM mysql.global_priv ORDER BY User, Host"
-ACCOUNTS_MYSQL = "SELECT * FROM mysql.user ORDER BY User, Host"
+ACCOUNTS_MYSQL = "SELECT *, UNIX_TIMESTAMP(password_last_changed) AS changed FROM mysql.user ORDER BY User, Host"
 PLUGINS = (
     "SELECT PLUGIN_NAME FROM information_schema.PLUGINS"
     " WHERE PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_STATUS = 'ACTIVE' ORDER BY PLUGIN_NAME"
@@ -65,6 +65,8 @@ class DatabaseAccount:
     """``default`` (the server's), ``never``, or days such as ``90d``."""
     password_expired: bool = False
     """Whether somebody said so; not that it has become too old."""
+    password_changed: int = 0
+    """When it was set, in seconds since the epoch; 0 where that is not known."""
     locked: bool = False
     max_queries_per_hour: int = 0
     max_updates_per_hour: int = 0
@@ -108,6 +110,7 @@ def mariadb_account(user: str, host: str, text: str) -> DatabaseAccount | None:
         user, host, ways, require,
         password_expires=_expires(None if lifetime < 0 else lifetime),
         password_expired=priv.get("password_last_changed") == 0,
+        password_changed=int(priv.get("password_last_changed", 0)),
         locked=bool(priv.get("account_locked")),
         **{name: priv.get(key, 0) for name, key in _LIMITS.items()},
     )  # fmt: skip
@@ -124,6 +127,7 @@ def mysql_account(record: Mapping[str, str]) -> DatabaseAccount:
         old_password=attributes.get("additional_password", "").encode(errors="surrogateescape"),
         password_expires=_expires(int(lifetime) if lifetime else None),
         password_expired=record.get("password_expired") == "Y",
+        password_changed=int(float(record.get("changed") or 0)),
         locked=record.get("account_locked") == "Y",
         **{name: int(record.get(key) or 0) for name, key in _LIMITS.items()},
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agent.errors import HostError
 from agent.host.database_address import place
 from agent.host.passwords import CACHING_SHA2, ED25519, NATIVE
-from agent.resource import Action, Change, Ref, Resource, State
+from agent.resource import Action, Change, NotYetReadable, Ref, Resource, State
 from agent.steps import PasswordHash, SecretRef, Sql, Step
 
 if TYPE_CHECKING:
@@ -134,6 +134,20 @@ class DatabaseUser(Resource):
             account.password_expired,
             **{name: getattr(account, name) for name in _USUAL},
         )
+
+    def notes(self, host: Host) -> Iterator[str]:
+        """That the password has become older than it may: nobody but a person can say who must be told the new one."""
+        try:
+            account = host.databases.accounts(self.server).get((self.user, self.host.lower()))
+        except NotYetReadable:
+            return
+        days = self.password_expires.removesuffix("d")
+        if account is None or not account.password_changed or not days.isdecimal():
+            return
+        if not host.clock.before(account.password_changed + int(days) * 86400):
+            other = "a new one where the spec takes it from" if self.password else "a new one by hand"
+            way = f"agent secret rotate {self.name}" if self.password and self.password.source == "stored" else other
+            yield f"{self.ref}: its password is older than {days} days, and the server lets nobody work with it any more: {way}"
 
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is Action.DELETE:

