@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from agent.errors import HostError, TemporaryError
 from agent.host import database_address, durable
 from agent.host.files import quoted
 from agent.host.programs import ENVIRONMENT, ended
+from agent.resource import NotYetReadable
 from agent.steps import Dump, SecretRef, Slot, Sql
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ _CONTENTS = (
     "FROM information_schema.TABLES GROUP BY TABLE_SCHEMA ORDER BY TABLE_SCHEMA"
 )
 _SESSIONS = "SELECT DB, USER, COUNT(*) FROM information_schema.PROCESSLIST WHERE DB IS NOT NULL GROUP BY DB, USER ORDER BY DB, USER"
+_USUAL = "/run/mysqld/mysqld.sock"
 _COMPLETE = b"-- Dump completed"
 _PIECE = 1 << 18
 _OPTIONS = (
@@ -96,8 +99,12 @@ class Dumps:
         return self._made.get((server, database))
 
     def client(self, server: str) -> str:
-        """The program that reads a dump back into a server."""
-        return "mariadb" if self._databases.mariadb(server) else "mysql"
+        """The command that reads a dump back into a server; it asks for the password, where there is one."""
+        name = "mariadb" if self._databases.mariadb(server) else "mysql"
+        address = database_address.parse(server)
+        if address is None:
+            return name if server == _USUAL else f"{name} --socket={server}"
+        return shlex.join((name, *_place(address), f"--user={address.user}", "--password"))
 
     def perform(self, step: Dump) -> None:
         """Makes a dump, whole and durable, or none. Raises HostError: then nothing was made, and what would do is said.
@@ -178,7 +185,8 @@ class Dumps:
         for name in names:
             if shutil.which(name, path=ENVIRONMENT["PATH"]):
                 if "MariaDB" in self._programs.run([name, "--version"]).output:
-                    return name, (), ("--ssl", "--ssl-verify-server-cert")
+                    # without it what tables WITH SYSTEM VERSIONING remember is in no dump
+                    return name, ("--dump-history",) if mariadb else (), ("--ssl", "--ssl-verify-server-cert")
                 statistics = ("--column-statistics=0",) if mariadb else ()
                 return name, ("--set-gtid-purged=OFF", *statistics), ("--ssl-mode=VERIFY_IDENTITY",)
         package = "mariadb-client" if mariadb else "mysql-client"
@@ -205,11 +213,12 @@ class Dumps:
 
     def _unused(self, step: Dump) -> None:
         self._databases.forget()
-        users = [
-            f"{user} ({count})"
-            for name, user, count in self._databases.rows(step.server, _SESSIONS)
-            if name == step.database
-        ]
+        try:
+            sessions = self._databases.rows(step.server, _SESSIONS)
+        except NotYetReadable as error:
+            hint = "start the server; if it is gone, put it back into the spec first"
+            raise TemporaryError(f"nothing was dropped: {error}", hint=hint) from None
+        users = [f"{user} ({count})" for name, user, count in sessions if name == step.database]
         if users:
             raise TemporaryError(
                 f"sessions have {step.database} open: {', '.join(users)}",
@@ -233,10 +242,13 @@ def _reach(server: str, address: Address | None, login: int | None) -> tuple[str
     """The options that lead to a server. The first one keeps the program from reading anybody's option files."""
     if address is None:
         return ("--no-defaults", "--protocol=socket", f"--socket={server}", "--user=root")
-    first = f"--defaults-file=/proc/self/fd/{login}"
+    return (f"--defaults-file=/proc/self/fd/{login}", *_place(address))
+
+
+def _place(address: Address) -> tuple[str, ...]:
     if address.socket:
-        return (first, "--protocol=socket", f"--socket={address.socket}")
-    reach = (first, "--protocol=tcp", f"--host={address.host}", f"--port={address.port}")
+        return ("--protocol=socket", f"--socket={address.socket}")
+    reach = ("--protocol=tcp", f"--host={address.host}", f"--port={address.port}")
     return (*reach, f"--ssl-ca={address.ca}") if address.ca else reach
 
 

@@ -82,7 +82,7 @@ def test_a_dump_is_packed_private_and_named_by_its_moment(site: Site) -> None:
     assert first.parent == site.top / "dumps/work"
     said = gzip.decompress(first.read_bytes()).decode()
     assert said.startswith("-- the dump of --no-defaults --protocol=socket --socket=/run/mysqld/mysqld.sock")
-    assert {"--single-transaction", "--routines", "--events", "--triggers"} < set(said.split())
+    assert {"--single-transaction", "--routines", "--events", "--triggers", "--dump-history"} < set(said.split())
     assert "--databases -- work\n" in said
     assert site.dumps.made(SOCKET, "work") in {str(first), str(second)}
     assert dumps.kept(str(site.top / "dumps")) == (2, first.stat().st_size + second.stat().st_size)
@@ -163,6 +163,11 @@ def test_a_server_elsewhere_gets_the_password_by_a_file_in_memory(site: Site) ->
     assert "--set-gtid-purged=OFF" in asked
     assert (mode, file) == ("600", ["[client]", 'user = "admin"', 'password = "CANARY\'\\"\\\\#"'])
     assert "CANARY" not in asked + environment
+    assert site.dumps.client(str(address)) == (
+        "mysql --protocol=tcp --host=db.example.org --port=3307 --ssl-ca=/etc/ca.pem --user=admin --password"
+    )
+    assert site.dumps.client("/run/mysqld/mysqld.sock") == "mysql"
+    assert site.dumps.client("/run/other.sock") == "mysql --socket=/run/other.sock"
 
 
 @pytest.mark.parametrize(
