@@ -168,6 +168,16 @@ class Packages:
 
 
 @dataclass(frozen=True)
+class AddRepository:
+    """Puts a source of packages (a file in the form of sources.list(5)) in place, once its index could be read and its signature is believed."""
+
+    path: str
+    source: str
+    key: str
+    """Which key it is signed by, in words for people."""
+
+
+@dataclass(frozen=True)
 class Remember:
     """Keeps a small fact in the agent's own memory (which inputs a service was last started with); None forgets it."""
 
@@ -318,6 +328,7 @@ Step = (
     | PutBack
     | Unit
     | Packages
+    | AddRepository
     | Remember
     | Sql
     | Dump

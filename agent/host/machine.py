@@ -105,6 +105,7 @@ class Host:
             steps.PutBack: self.originals.put_back,
             steps.Unit: self.units.perform,
             steps.Packages: self.packages.perform,
+            steps.AddRepository: self.packages.add_repository,
             steps.Remember: self.memory.perform,
             steps.Sql: self.databases.perform,
             steps.Dump: self._dump,

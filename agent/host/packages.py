@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, TemporaryError
+from agent.host import durable
 from agent.host.programs import Finished, ended
 
 if TYPE_CHECKING:
     from agent.host.look import Answer
     from agent.host.looks import Looks
     from agent.host.programs import Programs
+    from agent.steps import AddRepository
     from agent.steps import Packages as Step
 
 PATIENCE = 300
@@ -26,6 +28,8 @@ PATIENCE = 300
 _DPKG = "/var/lib/dpkg"
 _LISTS = "/var/lib/apt/lists"
 _LOCKS = (f"{_DPKG}/lock-frontend", f"{_DPKG}/lock", f"{_LISTS}/lock", "/var/cache/apt/archives/lock")
+_CANDIDATES = "/run/agent/sources"
+"""Where a source of packages is until apt has read it."""
 _RPM = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages")
 _LABEL = "packages"
 """What progress is told under."""
@@ -38,6 +42,9 @@ _OPTIONS = (
 )
 _STATUS = re.compile(r"^(?:dl|pm)status:([^:]*):([0-9.]+):(.*)$")
 _UNKNOWN = re.compile(r"^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate)", re.M)
+_ELSEWHERE = (
+    "this distribution has MariaDB alone: say 'server: mariadb', or declare mysql.repository, such as MySQL's own"
+)
 _STALE_LISTS = (
     "404  Not Found",
     "Failed to fetch",
@@ -103,6 +110,11 @@ class Packages:
             if step.remove:
                 tool.remove(step.remove)
 
+    def add_repository(self, step: AddRepository) -> None:
+        """Raises TemporaryError when the repository cannot be reached, HostError when its signature is not believed; nothing is changed then."""
+        with self._changing:
+            _Apt(self._programs).add(step)
+
 
 def parse_status(text: str) -> dict[str, str]:
     """Name and version of what is wholly installed, from dpkg's status file; a foreign one also as ``name:architecture``."""
@@ -164,6 +176,23 @@ class _Apt:
             done = self._apt("remove", *names)
         if done.status != 0:
             raise _failure("remove", names, done)
+
+    def add(self, step: AddRepository) -> None:
+        if _lists_age() > _FRESH:  # what is read below makes them look fresh
+            self._update(must=False)
+        self._say("reading the index of the new repository")
+        durable.make_directory(_CANDIDATES, 0o700, 0, 0)
+        candidate = f"{_CANDIDATES}/{os.path.basename(step.path)}"
+        durable.replace(candidate, step.source.encode(), mode=0o600)
+        try:
+            alone = (f"Dir::Etc::SourceList={candidate}", "Dir::Etc::SourceParts=/dev/null")
+            settings = (*alone, "APT::Get::List-Cleanup=0", "APT::Update::Error-Mode=any")
+            done = self._apt("update", options=tuple(word for setting in settings for word in ("-o", setting)))
+        finally:
+            durable.remove(candidate)
+        if done.status != 0:
+            raise _not_believed(step, done)
+        durable.replace(step.path, step.source.encode(), mode=0o644)
 
     def _install(self, names: tuple[str, ...]) -> Finished:
         return self._apt("install", *names, options=("--no-install-recommends", "--no-remove"))
@@ -308,7 +337,22 @@ def _words(done: Finished) -> str:
 
 def _no_such(names: tuple[str, ...]) -> HostError:
     text = f"there is no package {', '.join(names)} in the package sources"
-    return HostError(text, hint="look for it with apt-cache search, or add the source that has it")
+    hint = "look for it with apt-cache search, or add the source that has it"
+    return HostError(text, hint=_ELSEWHERE if "mysql-server" in names else hint)
+
+
+def _not_believed(step: AddRepository, done: Finished) -> HostError:
+    words = next((line[3:] for line in done.errors.splitlines() if re.match("[EW]: .*(?:GPG|OpenPGP|sign)", line)), "")
+    if words:
+        text = f"the repository is not signed by {step.key}, so it is not used: {words[:600]}"
+        return HostError(
+            text,
+            hint="name the key that its owner publishes; its fingerprint can be given as mysql.repository.fingerprint",
+        )
+    if _locked(done):
+        return TemporaryError(f"apt-get update could not get its lock: {_words(done)}", hint="try again later")
+    text = f"the repository cannot be read, so it is not used: {_words(done)}"
+    return TemporaryError(text, hint="look at mysql.repository.uri and suite, and at the network")
 
 
 def _failure(verb: str, names: tuple[str, ...], done: Finished) -> HostError:

@@ -17,6 +17,7 @@ from agent.kinds.kernelspec import Kernelspec
 from agent.kinds.notebooks import Notebooks
 from agent.kinds.package import Package
 from agent.kinds.password_hash import PasswordHash
+from agent.kinds.repository import Repository
 from agent.kinds.secret import Secret
 from agent.kinds.served_certificate import ServedCertificate
 from agent.kinds.server import Server
@@ -45,6 +46,7 @@ KINDS: dict[str, type[Resource]] = {
         Notebooks,
         Package,
         PasswordHash,
+        Repository,
         Secret,
         ServedCertificate,
         Server,

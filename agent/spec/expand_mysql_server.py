@@ -13,6 +13,7 @@ from agent.kinds.unit import Unit
 from agent.render import render
 from agent.resource import Ref, Resource
 from agent.spec.expand_mysql_certificate import certificate_options, expand_certificate, expand_served
+from agent.spec.expand_mysql_repository import expand_repository
 from agent.spec.sections.mysql_settings import NOWHERE
 from agent.steps import Check
 
@@ -30,7 +31,9 @@ def service(mysql: Mysql) -> str:
 
 
 def expand_server(mysql: Mysql, host: Host) -> Iterator[Resource]:
-    package = Package(f"{mysql.server}-server")
+    sources = tuple(expand_repository(mysql.repository, host)) if mysql.repository else ()
+    yield from sources
+    package = Package(f"{mysql.server}-server", tuple(source.ref for source in sources))
     yield package
     certificate = expand_certificate(mysql, host, package.ref)
     if certificate is not None:

@@ -12,6 +12,7 @@ from ..fields import AbsolutePath, Flag, HomePath, Port
 from .mysql_certificate import ServerCertificate, by_mode
 from .mysql_external import SYSTEM_AUTHORITIES, Administrator, Authorities, ServerHost, is_loopback
 from .mysql_grants import DatabaseName, DatabaseRole, RoleName
+from .mysql_repository import Repository
 from .mysql_settings import BindAddress, TypedValue, Value, Variable
 from .mysql_users import Account, DatabaseUser
 
@@ -121,6 +122,18 @@ class Mysql(Section):
         description="Any other lines of the [mysqld] group of an option file. A change restarts the server.",
         examples=[{"ft_stopword_file": "/etc/mysql/stopwords.txt"}],
     )
+    repository: Repository | None = Field(
+        default=None,
+        description="Take the server from this apt repository, not from the distribution.",
+        examples=[
+            {
+                "uri": "https://repo.mysql.com/apt/debian",
+                "suite": "bookworm",
+                "components": ["mysql-8.4-lts"],
+                "key": "/etc/agent/mysql.asc",
+            }
+        ],
+    )
     certificate: Annotated[
         ServerCertificate | None,
         BeforeValidator(by_mode, json_schema_input_type=bool | str | ServerCertificate | None),
@@ -194,7 +207,14 @@ class Mysql(Section):
                 "must not be off where others could listen: only for 127.0.0.1 and ::1", "name a file of authorities",
                 show=False, at="tls",
             )  # fmt: skip
-        own = (*(("port",) if self.host is None else ()), "bind_address", "settings", "extra_settings", "certificate")
+        own = (
+            *(("port",) if self.host is None else ()),
+            "bind_address",
+            "settings",
+            "extra_settings",
+            "certificate",
+            "repository",
+        )
         for field in own:
             if field in self.model_fields_set:
                 raise refuse("is not set by the agent on an external server", show=False, at=field)
