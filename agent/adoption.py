@@ -144,13 +144,13 @@ def _spec(reached: Mapping[str, Any], entries: Sequence[Entry]) -> Spec:
 def text(found: Adoption) -> Iterator[str]:
     """The spec, line by line, with comments for people."""
     where = found.reached.get("socket") or f"{found.reached['host']}:{found.reached['port']}"
-    yield f"# What {found.version} at {where} has, as 'agent import mysql' found it. No password is here: each stays as it is"
+    yield f"# What {_one_line(found.version)} at {where} has, as 'agent import mysql' found it. No password is here: each stays as it is"
     yield "# (password: keep) until the spec says where it is, one account at a time:"
     yield "#   password: {file: /etc/agent/secrets/NAME}   the one in use or a new one, in a file that only root can read"
     yield "#   password: generate                          a new one; 'agent secret show mysql.NAME' prints it"
     if "administrator" not in found.reached:
         yield "# With 'server: mariadb' or 'server: mysql' instead of server and socket the agent looks after package and settings, too."
-    yield f"# Left out, as the server's own or the agent's: {', '.join(found.own) or 'nobody'}; {', '.join(sorted(SYSTEM_DATABASES))}."
+    yield f"# Left out, as the server's own or the agent's: {', '.join(map(_one_line, found.own)) or 'nobody'}; {', '.join(sorted(SYSTEM_DATABASES))}."
     if found.open:
         yield f"# The agent would also secure the server: {found.open}."
     yield "mysql:"
@@ -168,7 +168,7 @@ def text(found: Adoption) -> Iterator[str]:
 
 def _entry(entry: Entry) -> Iterator[str]:
     for note in entry.notes:
-        yield f"    # {_one_line(entry.written)}: {note}"
+        yield f"    # {_one_line(entry.written)}: {_one_line(note)}"
     for reason in entry.reasons:
         yield f"    # {_one_line(entry.written)} is left out: {_one_line(reason)}"
     mark = "    # " if entry.reasons else "    "
@@ -176,4 +176,5 @@ def _entry(entry: Entry) -> Iterator[str]:
 
 
 def _one_line(words: str) -> str:
+    """What a server says must not end the comment that it stands in."""
     return words if words.isprintable() else ascii(words)

@@ -65,9 +65,11 @@ class Entry:
             name.validate_python(self.name)
             model.model_validate(self.settings)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)[0]
+            found = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in found["loc"] if part != "[key]")
-            self.reasons.append(f"{where}: {found['msg']}" if where else found["msg"])
+            must = found.get("ctx", {}).get("must")
+            words = f"must be {must}, not {found['input']}" if must else found["msg"]
+            self.reasons.append(f"{where}: {words}" if where else words)
 
 
 def databases(found: Mapping[str, DatabaseFacts]) -> Iterator[Entry]:
