@@ -61,7 +61,7 @@ class Repository(Section):
     ) = Field(
         default=None,
         description="Of that key: another one is refused.",
-        examples=["BCA4 3417 C3B4 85DD 128E C6D4 B7B3 B788 A8D3 785C"],
+        examples=["BCA43417C3B485DD128EC6D4B7B3B788A8D3785C"],
     )
 
     @model_validator(mode="after")
