@@ -118,6 +118,24 @@ def test_a_start_knows_its_inputs_even_where_there_was_nothing_to_read() -> None
     assert len(host.intended) == 1
 
 
+def test_one_that_is_known_to_run_with_something_else_is_stale() -> None:
+    told = Ref("server_settings", "toy")
+
+    @dataclass(frozen=True)
+    class Telling:
+        old: bool
+
+        def outdated(self, _host: Any) -> bool:
+            return self.old
+
+    unit = replace(TOY, told_by=(told,))
+    for old in (True, False):
+        host: Any = Host(RUNNING, desired={told: Telling(old)})
+        assert unit.read(host) == replace(RIGHT, stale=old)
+    nobody: Any = Host(RUNNING)
+    assert unit.read(nobody) == RIGHT
+
+
 def test_an_input_that_is_still_to_be_made_leaves_no_judgement() -> None:
     host: Any = Host(RUNNING, fingerprints={CONF: None})
 
