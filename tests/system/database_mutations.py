@@ -33,23 +33,31 @@ class Mutations:
     """``one()`` is a change as the statements that make it; its last one makes the difference."""
 
     def __init__(
-        self, chance: random.Random, accounts: Sequence[str], databases: Sequence[str], *, mysql: bool
+        self,
+        chance: random.Random,
+        users: Sequence[str],
+        roles: Sequence[str],
+        databases: Sequence[str],
+        *,
+        mysql: bool,
     ) -> None:
         self._chance = chance
-        self._accounts = accounts
+        self._users = users
+        self._roles = roles
         self._databases = databases
         self._mysql = mysql
         self._number = 0
         self._ways: list[Callable[[str], Sequence[str]]] = [
             self._dropped, self._renamed, self._password, self._plugin, self._require, self._limits, self._locked, self._expired,
             self._on_database, self._on_database, self._on_another, self._on_pattern, self._on_table, self._on_columns, self._on_routine,
-            self._on_server, self._on_server, self._revoked, self._revoked, self._revoked_all, self._role, self._proxy,
+            self._on_server, self._on_server, self._revoked, self._revoked, self._revoked_all, self._role, self._role_taken, self._role_passed_on,
+            self._role_changed, self._role_gone, self._role_default, self._proxy,
             self._character_set, self._database_gone, self._nobody, self._remote_root, self._local_infile, self._by_row,
         ]  # fmt: skip
 
     def one(self) -> Sequence[str]:
         self._number += 1
-        return self._pick(self._ways)(named(self._pick(self._accounts)))
+        return self._pick(self._ways)(named(self._pick(self._users)))
 
     def farewell(self, strangers: Iterable[str]) -> list[str]:
         """Away with the accounts and roles that came up, which are none of the spec's."""
@@ -93,7 +101,7 @@ class Mutations:
         return [f"ALTER USER {who} WITH {limit} {self._number}"]
 
     def _locked(self, who: str) -> Sequence[str]:
-        return [f"ALTER USER {who} ACCOUNT LOCK"]
+        return [f"ALTER USER {who} ACCOUNT {self._pick(('LOCK', 'UNLOCK'))}"]
 
     def _expired(self, who: str) -> Sequence[str]:
         return [f"ALTER USER {who} PASSWORD EXPIRE{self._pick(('', ' NEVER', f' INTERVAL {self._number} DAY'))}"]
@@ -138,6 +146,25 @@ class Mutations:
         role = f"role{self._number}"
         statements = [f"CREATE ROLE {role}", f"GRANT SELECT ON other.* TO {role}", f"GRANT {role} TO {who}"]
         return statements if self._mysql else [*statements, f"SET DEFAULT ROLE {role} FOR {who}"]
+
+    def _role_taken(self, who: str) -> Sequence[str]:
+        return [f"REVOKE {self._pick(self._roles)} FROM {who}"]
+
+    def _role_passed_on(self, who: str) -> Sequence[str]:
+        return [f"GRANT {self._pick(self._roles)} TO {who} WITH ADMIN OPTION"]
+
+    def _role_default(self, who: str) -> Sequence[str]:
+        return [f"SET DEFAULT ROLE NONE {'TO' if self._mysql else 'FOR'} {who}"]
+
+    def _role_changed(self, _who: str) -> Sequence[str]:
+        return [
+            self._pick((self._on_database, self._on_server, self._on_columns, self._revoked))(self._pick(self._roles))[
+                0
+            ]
+        ]
+
+    def _role_gone(self, _who: str) -> Sequence[str]:
+        return [f"DROP ROLE {self._pick(self._roles)}"]
 
     def _proxy(self, who: str) -> Sequence[str]:
         return [
