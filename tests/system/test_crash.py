@@ -74,7 +74,7 @@ def test_killed_at_any_moment(host: Host) -> None:
 )
 def test_jupyter_and_the_database_server_are_restarted_once(host: Host, point: str) -> None:
     before, since = host.invocations(), host.run("date +@%s.%N").strip()
-    edited = SPEC.replace("mysql:\n", "mysql:\n  settings: {max_connections: 60}\n")
+    edited = SPEC.replace("mysql:\n", "mysql:\n  settings: {back_log: 60}\n")
     host.write_spec(edited.replace("  interface: lab\n", "  interface: lab\n  terminals: false\n"))
 
     call = point.partition(":")[0]

@@ -251,7 +251,8 @@ def test_without_the_mysql_section_the_server_goes_and_the_databases_come_back_w
         {f"grants:{name}@localhost" for name in ("notebook", "reader")}
         | {f"database_user:{name}@localhost" for name in ("notebook", "reader")}
         | {f"secret:mysql.{name}" for name in ("notebook", "reader")}
-        | {"file:/home/notebook/.my.cnf", "file:/etc/mysql/mariadb.conf.d/90-agent.cnf", "package:mariadb-server"},
+        | {"file:/home/notebook/.my.cnf", "file:/etc/mysql/mariadb.conf.d/90-agent.cnf", "package:mariadb-server"}
+        | {"file:/etc/mysql/mariadb.conf.d/90-agent-live.cnf"},
         {"database:analysis"},
     )
 
