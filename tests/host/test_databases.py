@@ -316,7 +316,7 @@ def test_a_password_is_right_when_any_way_to_log_in_has_it(servers: Databases) -
     right = passwords.stored_form(PASSWORD, "mysql_native_password").encode()
 
     def account(*ways: tuple[str, bytes]) -> facts.DatabaseAccount:
-        return facts.DatabaseAccount("a", "b", ways, "", False)
+        return facts.DatabaseAccount("a", "b", ways, "")
 
     assert servers.password_right(account(("mysql_native_password", right)), REF)
     assert servers.password_right(account(("unix_socket", b""), ("mysql_native_password", right)), REF)
@@ -326,7 +326,7 @@ def test_a_password_is_right_when_any_way_to_log_in_has_it(servers: Databases) -
 
 def test_a_password_is_checked_once(servers: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = passwords.stored_form(PASSWORD, "caching_sha2_password").encode()
-    account = facts.DatabaseAccount("a", "b", (("caching_sha2_password", stored),), "", False)
+    account = facts.DatabaseAccount("a", "b", (("caching_sha2_password", stored),), "")
     assert servers.password_right(account, REF)
 
     def again(*_: Any) -> bool:
