@@ -109,9 +109,7 @@ class ServerSettings(Resource):
         """Whether a start would give the server other fixed variables than it has."""
         try:
             wrong = self._wrong(self._values(host))
-            return bool(wrong) and any(
-                self._start_helps(host, name, *self._origin(host, wrong, name)) for name in wrong
-            )
+            return bool(wrong) and any(self._start_helps(host, wrong, name) for name in wrong)
         except (NotYetReadable, HostError):
             return False
 
@@ -133,18 +131,22 @@ class ServerSettings(Resource):
         wrong = self._wrong(values)
         if not wrong:
             return
-        said = []
+        said, way_out = [], "apply once more: the server is restarted then"
         for name in wrong:
             source, path = self._origin(host, wrong, name)
-            wanted = dict(self.fixed)[name]
-            cause = (
-                f"another option file overrides it: {path}" if path and path not in self.files else f"from: {source}"
-            )
-            said.append(f"{name} is {values[name] or 'empty'}, not {wanted} ({cause})")
-        raise HostError("; ".join(said), hint="take it out there: that file is read after the agent's")
+            cause = f"the server has it from: {source}"
+            if path and path not in self.files:
+                cause = f"another option file overrides it: {path}"
+            if not self._start_helps(host, wrong, name):
+                way_out = "take it out there: that is read after the agent's files"
+            said.append(f"{name} is {values[name] or 'empty'}, not {dict(self.fixed)[name]} ({cause})")
+        raise HostError("; ".join(said), hint=way_out)
 
-    def _start_helps(self, host: Host, name: str, _source: str, path: str) -> bool:
+    def _start_helps(self, host: Host, wrong: list[str], name: str) -> bool:
         """Whether another start would read something else: what set it is no longer there, or the agent did not start it and our files say so now."""
+        if name in self._persisted(host):
+            return False
+        _, path = self._origin(host, wrong, name)
         if path and path not in self.files:
             content = host.files.content(path)
             return content is None or not _names(content.decode(errors="replace"), ALL[name])

@@ -193,6 +193,20 @@ def test_what_a_restart_would_not_help_is_told_with_the_file() -> None:
         SETTINGS.read(host)
 
 
+def test_what_was_persisted_for_the_start_is_reset_and_the_next_pass_restarts() -> None:
+    persisted = Host(
+        {**RIGHT, "port": "3307"}, NOTED, (("port", "PERSISTED", THEIRS),), mysql=True, persisted=("port",)
+    )
+    before: Any = persisted
+    assert not SETTINGS.outdated(before)
+    assert steps(persisted) == [Sql(SOCKET, "RESET PERSIST IF EXISTS port")]
+    after: Any = Host({**RIGHT, "port": "3307"}, NOTED, persisted.origins, {THEIRS: "{}"}, mysql=True)
+    with pytest.raises(HostError) as caught:
+        SETTINGS.read(after)
+    assert "once more" in caught.value.hint
+    assert SETTINGS.outdated(after)
+
+
 def test_what_can_be_set_is_set_first() -> None:
     host = Host({**RIGHT, "port": "3307", "max_connections": "5"}, NOTED, (("port", "CONFIG", THEIRS),))
     assert steps(host) == [Sql(SOCKET, "SET GLOBAL max_connections = 60")]
