@@ -138,6 +138,8 @@ def examine(resource: Resource, host: Host, ledger: Ledger, pending: Mapping[Ref
     except (NotYetReadable, HostError):
         if not waiting:
             raise
+        if resource.desired() is None:
+            return None  # what must not be there is not there before what it would be in
         settled = ledger.settled(resource.ref)
         return Change(
             resource,

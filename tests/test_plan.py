@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def toy(name: str, value: str = "1", **more: Any) -> Toy:
 
 def ref(name: str) -> Ref:
     return Ref("toy", name)
+
+
+@dataclass(frozen=True)
+class Absent(Toy):
+    """A thing that must not be there."""
+
+    def desired(self) -> Any:
+        return None
 
 
 def test_what_is_needed_comes_first() -> None:
@@ -78,6 +87,15 @@ def test_what_is_read_only_later_is_known_after_what_it_waits_for(tmp_path: Path
     found = planned([toy("user", after=(ref("server"),)), toy("server")], host, tmp_path)
 
     assert [(c.resource.name, c.known_after) for c in found.changes] == [("server", None), ("user", ref("server"))]
+
+
+def test_what_must_not_be_there_is_not_expected_where_nothing_can_be_read_yet(tmp_path: Path) -> None:
+    host = FakeHost(unreadable={"user"})
+
+    found = planned([toy("server"), Absent("user", after=(ref("server"),))], host, tmp_path)
+
+    assert [change.resource.name for change in found.changes] == ["server"]
+    assert not found.failures
 
 
 def test_what_waits_for_the_repair_of_drift_is_drift_too_and_says_what_it_may_cost(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ class Grants(Resource):
         statements = Statements(self.server, self.user, self.host)
         current: GrantsState | None = change.current
         if change.action is Action.DELETE:
-            yield from statements.revoking_all(current.held if current and current.held else Granted())
+            if current and current.held:
+                yield from statements.revoking_all(current.held, mariadb=bool(current.mariadb))
             return
         wanted = self._rights(literal=bool(current and current.literal))
         if current is None:

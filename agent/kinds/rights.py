@@ -118,21 +118,32 @@ class Statements:
             elif target.level == PROXY:
                 yield self._sql("REVOKE PROXY ON %s@%s FROM", (target.database, target.name))
             else:
-                on_columns = {word for word in words if word.endswith("`)")}
-                kept = {word.partition(" (")[0] for word in wanted.get(target, ()) if word.endswith("`)")}
-                for_columns = words & kept if target.level == TABLE else frozenset()
-                # GRANT OPTION cannot be named beside ALL PRIVILEGES; with all others on everything MySQL takes what is on databases, too
-                apart = (words & {GRANT_OPTION}) if ALL in words or target == EVERYTHING else frozenset()
-                rest = words - on_columns - apart - for_columns
-                for named in (on_columns, rest, apart) if target == EVERYTHING else (on_columns, apart, rest):
-                    if named:
-                        listed = ", ".join(sorted(named))
-                        yield self._sql(f"REVOKE {_escaped(listed)} ON {_escaped(str(target))} FROM")
-                if GRANT_OPTION in apart and target == EVERYTHING and not mariadb:
-                    # until then dynamic privileges can be passed on as before (MySQL 9.7), whatever its tables say
-                    yield Sql(self.server, "FLUSH PRIVILEGES")
-                if for_columns:
-                    yield from self._revoking_beside_columns(target, for_columns)
+                yield from self._revoking_privileges(target, words, wanted.get(target, frozenset()))
+                if target == EVERYTHING and not mariadb and any(map(_dynamic, words)):
+                    yield self.in_memory
+
+    def _revoking_privileges(self, target: Target, words: frozenset[str], wanted: frozenset[str]) -> Iterator[Sql]:
+        on_columns = {word for word in words if word.endswith("`)")}
+        kept = {word.partition(" (")[0] for word in wanted if word.endswith("`)")}
+        for_columns = words & kept if target.level == TABLE else frozenset()
+        # beside ALL PRIVILEGES it must not be named, and beside a dynamic privilege of MySQL it alone would be taken
+        option = words & {GRANT_OPTION}
+        rest = sorted(words - on_columns - option - for_columns)
+        # MySQL takes all of them together on everything to mean those on databases and tables, too
+        half = len(rest) // 2 if target == EVERYTHING else 0
+        for named in (sorted(on_columns), sorted(option), rest[:half], rest[half:]):
+            if named:
+                yield self._sql(f"REVOKE {_escaped(', '.join(named))} ON {_escaped(str(target))} FROM")
+                if GRANT_OPTION in named and any(map(_dynamic, rest)):
+                    yield self.in_memory
+        if for_columns:
+            yield from self._revoking_beside_columns(target, for_columns)
+
+    @property
+    def in_memory(self) -> Sql:
+        """Makes MySQL forget what its tables no longer have: a dynamic privilege that was given with and without GRANT OPTION
+        is in memory twice, of which REVOKE takes one, and so for ever if it is the wrong one (seen with 9.7)."""
+        return Sql(self.server, "DO 0", on_mysql="FLUSH PRIVILEGES")
 
     def _revoking_role(self, target: Target, words: frozenset[str], *, mariadb: bool) -> Iterator[Sql]:
         role = (target.database, target.name) if target.name else (target.database,)
@@ -148,7 +159,7 @@ class Statements:
                 " WHERE FROM_USER = %s AND FROM_HOST = %s AND TO_USER = %s AND TO_HOST = %s",
                 (target.database, target.name or "%", self.user, "%" if self.host is None else self.host),
             )
-            yield Sql(self.server, "FLUSH PRIVILEGES")
+            yield self.in_memory
 
     def _revoking_beside_columns(self, target: Target, names: frozenset[str]) -> Iterator[Sql]:
         """REVOKE of a privilege on a table takes it from its columns as well, where it shall stay all the time."""
@@ -172,7 +183,7 @@ class Statements:
         statement = f"SET DEFAULT ROLE {listed}"
         return Sql(self.server, f"{statement} FOR %s@%s", arguments, on_mysql=f"{statement} TO %s@%s")
 
-    def revoking_all(self, held: Granted) -> Iterator[Sql]:
+    def revoking_all(self, held: Granted, *, mariadb: bool) -> Iterator[Sql]:
         """Takes everything."""
         if held.default_roles and self.host is not None:
             yield self.default_roles(())
@@ -181,6 +192,8 @@ class Statements:
         yield from self.revoking(taken, {}, mariadb=True)
         if any(target.level != PROXY for target in held.rights):
             yield self._sql("REVOKE ALL PRIVILEGES, GRANT OPTION FROM")
+        if not mariadb and any(map(_dynamic, held.rights.get(EVERYTHING, ()))):
+            yield self.in_memory
 
     def _sql(self, statement: str, arguments: tuple[str, ...] = (), option: str = "") -> Sql:
         whom = (self.user,) if self.host is None else (self.user, self.host)
@@ -189,6 +202,11 @@ class Statements:
 
 _TABLE_BITS = {"SELECT": 0, "INSERT": 1, "UPDATE": 2, "REFERENCES": 7}
 """Where a privilege stands in the SET of mysql.tables_priv, in both servers."""
+
+
+def _dynamic(privilege: str) -> bool:
+    """Whether it may be one of MySQL's dynamic privileges, or the option to pass those on."""
+    return "_" in privilege or privilege == GRANT_OPTION
 
 
 def _escaped(text: str) -> str:

@@ -53,7 +53,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Databases]:
         yield Databases(booted.machine)
 
 
-SERVER = Server("mariadb", SOCKET)
+SERVER = Server("mariadb", SOCKET, closes_local_infile=True)
 DATABASE = Database("stu_db", SOCKET, collation="utf8mb4_unicode_ci")
 ALICE = DatabaseUser("alice@localhost", SOCKET, "alice", password=SecretRef("file", "alice"))
 NOTEBOOK = DatabaseUser("nb@localhost", SOCKET, "nb")
