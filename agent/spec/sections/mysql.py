@@ -114,7 +114,8 @@ class Mysql(Section):
     port: Port = Field(default=3306, description="Port to listen on; with `host`, its port.", examples=[3306])
     settings: Mapping[Variable, TypedValue] = Field(
         default={},
-        description="Variables of the server: those in the list below, whose values are checked. What the running server can take it is told at once.",
+        description="Variables of the server, out of the list below. What a running server takes is set at once, else it is restarted. "
+        "One that leaves the spec gets the server's own default.",
         examples=[{"innodb_buffer_pool_size": "2G", "max_connections": 200, "sql_mode": ["ANSI_QUOTES"]}],
     )
     extra_settings: Mapping[Variable, Value] = Field(
