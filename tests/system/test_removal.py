@@ -262,6 +262,23 @@ def test_without_the_mysql_section_the_server_goes_and_the_databases_come_back_w
     assert host.run("runuser -u notebook -- mariadb -N analysis -e 'SELECT x FROM mine; DROP TABLE mine'") == "7\n"
 
 
+def test_a_loss_that_is_allowed_is_dumped_before_the_server_goes(host: Host) -> None:
+    host.run("mariadb -e 'CREATE OR REPLACE TABLE analysis.mine (x INT); INSERT INTO analysis.mine VALUES (7)'")
+    host.write_spec(without(section("mysql")))
+
+    done = host.apply("--allow-data-loss")
+
+    assert {"database:analysis", "package:mariadb-server"} <= changes(done).keys()
+    assert done["orphans"] == []
+    assert host.run("pgrep mariadbd || true") == ""
+    host.assert_as_wanted()
+    dump = host.run("ls /var/lib/agent/dumps/analysis/*.sql.gz").strip()
+    host.write_spec(SPEC)
+    host.apply()
+    host.run(f"zcat {dump} | mariadb")
+    assert host.run("runuser -u notebook -- mariadb -N analysis -e 'SELECT x FROM mine; DROP TABLE mine'") == "7\n"
+
+
 def test_what_cannot_be_removed_is_said_and_removed_once_it_can_be(host: Host) -> None:
     reader = "    reader:\n      grants: {analysis: [SELECT, SHOW VIEW]}\n"
     host.write_spec(without(section("files"), '    restart_on: ["file:/etc/ticker.conf"]\n', reader))
