@@ -15,7 +15,8 @@ def main() -> int:
     status = quiet.attempt(words)
     if status is not None:
         return status
-    if sys.flags.no_site and "site" not in sys.modules:  # the launcher starts Python with -S: it saves time on the short way
+    # the launcher starts Python with -S, to save that time on the short way
+    if sys.flags.no_site and "site" not in sys.modules:
         import site
 
         site.main()

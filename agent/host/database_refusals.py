@@ -7,7 +7,9 @@ from agent.host.database_address import Address
 
 _NOT_LET_IN = (1045, 1698, 1130)
 _LACKING = (1044, 1142, 1143, 1227, 1370, 1410)
+_NOT_THERE = "what rights are given on must be there: create it, and the next pass gives them; or give them on the whole database"
 _ANYWHERE = {
+    **dict.fromkeys((1054, 1146, 1305), _NOT_THERE),
     1290: "the server was started with an option that forbids this, such as skip-grant-tables or read-only",
     1129: "the server has seen too many broken connections from this host: FLUSH HOSTS, or mariadb-admin flush-hosts",
 }
@@ -43,7 +45,7 @@ def way_out(server: str, code: int, words: str) -> str:
 def _about_tls(address: Address, words: str) -> str:
     """The library's words for OpenSSL and for GnuTLS."""
     said = words.lower()
-    if "does not support" in said:
+    if "ssl is required" in said:
         return "have the server offer TLS; without it the agent goes to this very host only, and only with 'tls: false'"
     if "no such file" in said or "error while reading file" in said:
         return f"{address.ca} must hold the certificates of the authorities, in PEM form (mysql.tls)"

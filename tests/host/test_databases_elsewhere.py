@@ -80,6 +80,7 @@ def test_a_server_that_is_down_is_tried_once_for_many_resources(servers: Databas
         (1045, "Access denied for user 'admin'@'here'", "file:/etc/agent/secrets/db holds the password of admin"),
         (1227, "Access denied; you need (at least one of) the SUPER privilege(s)", "admin lacks a privilege"),
         (2026, "TLS/SSL error: SSL is required, but the server does not support it", "have the server offer TLS"),
+        (2026, "SSL is required but the server doesn't support it", "have the server offer TLS"),
         (2026, "TLS/SSL error: self-signed certificate in certificate chain", "from no authority in /ca.pem"),
         (2026, "TLS/SSL error: Validation of SSL server certificate failed", "is not for db.example.org"),
         (2026, "TLS/SSL error: Hostname verification failed", "is not for db.example.org"),
