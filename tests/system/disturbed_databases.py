@@ -29,38 +29,52 @@ BEFORE = (
 )
 ONE = """
 databases: [analysis, shop_db]
+roles:
+  reader: {grants: {analysis: SELECT}}
+  writer: {grants: {analysis: [INSERT, UPDATE]}, roles: [reader]}
 users:
   alice:
     password: {file: /etc/agent/secrets/first}
-    grants: {analysis: [SELECT, INSERT, UPDATE]}
+    grants: {analysis: [SELECT, INSERT, UPDATE], '*': [PROCESS, GRANT OPTION]}
+    roles: [reader]
   bob:
     password: {file: /etc/agent/secrets/first}
-    grants: {analysis: ALL, shop_db.orders: SELECT}
+    limits: {max_user_connections: 5}
+    grants: {analysis: ALL, shop_db.orders: ['SELECT (id)', INSERT]}
   carol@10.0.0.%:
     password: {file: /etc/agent/secrets/first}
     grants: {shop_db: SELECT}
+    locked: true
   leaver:
     password: {file: /etc/agent/secrets/first}
     grants: {analysis: SELECT, shop_db.orders: INSERT}
+    roles: [writer]
 """
 OTHER = """
 databases: {analysis: , shop_db: , archive: {charset: latin1}}
+roles:
+  reader: {grants: {analysis: [SELECT, SHOW VIEW], shop_db.orders: SELECT}}
+  keeper: {grants: {archive: ALL}}
 users:
   alice:
     password: {file: /etc/agent/secrets/first}
-    grants: {analysis: [SELECT, DELETE], shop_db: SELECT}
+    grants: {analysis: [SELECT, DELETE], shop_db: SELECT, '*': [PROCESS, SHOW DATABASES]}
+    roles: [reader, keeper]
+    default_role: keeper
   bob:
     password: {file: /etc/agent/secrets/second}
-    grants: {analysis: [SELECT, UPDATE], shop_db.orders: [SELECT, UPDATE]}
+    grants: {analysis: [SELECT, UPDATE], shop_db.orders: ['SELECT (id, price)', UPDATE]}
   carol@10.0.0.%:
     password: {file: /etc/agent/secrets/first}
     require_ssl: false
+    password_expires: 90d
     grants: {shop_db: [SELECT, INSERT], archive: ALL}
   joiner:
     password: {file: /etc/agent/secrets/second}
     grants: {archive: ALL, analysis: SELECT}
 """
 ACCOUNTS = ("alice@localhost", "bob@localhost", "carol@10.0.0.%", "leaver@localhost", "joiner@localhost")
+ROLES = ("reader", "writer", "keeper")
 DATABASES = ("analysis", "shop_db", "archive")
 
 
@@ -68,7 +82,12 @@ class DisturbedServer(GovernedServer):
     """``specs`` are two, and ``wanted`` what the server holds when each was applied undisturbed."""
 
     specs: Sequence[str]
-    wanted: Sequence[Snapshot]
+    wanted: tuple[Snapshot, Snapshot]
+
+    @property
+    def roles(self) -> list[str]:
+        """As a snapshot calls them."""
+        return [f"{role}@%" if self.mysql else f"role {role}" for role in ROLES]
 
     def plan_disturbance(self, **asked: Any) -> None:
         """For the statements from now on."""
@@ -101,25 +120,29 @@ class DisturbedServer(GovernedServer):
 
     def assert_reached(self, number: int, told: str) -> None:
         """The server holds exactly what the spec asks for, and the agent knows it."""
-        found = self.snapshot().of(ACCOUNTS, DATABASES)
-        wanted = self.wanted[number].of(ACCOUNTS, DATABASES)
+        found, wanted = (
+            each.of((*ACCOUNTS, *self.roles), DATABASES) for each in (self.snapshot(), self.wanted[number])
+        )
         assert unlike(wanted, found) == [], told
         self.agent("verify", "--quiet")
         said = self.agent("apply")
         assert "No changes. " in said, f"{said}{told}"
 
-
-def outside(found: Snapshot, one: Snapshot, other: Snapshot) -> list[str]:
-    """In what an account may do more than the union of two states, or less than what both allow; nothing when all is well."""
-    wrong: list[str] = []
-    for account in ACCOUNTS:
-        held, first, second = (each.held_by(account) for each in (found, one, other))
-        wrong += [f"{account} has {each}" for each in held - (first | second)]
-        if account in one.accounts and account in other.accounts:
-            wrong += [f"{account} has not {each}" for each in (first & second) - held]
-        if account in found.accounts and not any("<hash>" in line or "'*" in line for line in found.accounts[account]):
-            wrong.append(f"{account} has no password: {found.accounts[account]}")
-    return wrong
+    def outside(self, found: Snapshot) -> list[str]:
+        """In what an account or a role may do more than the union of both states, or less than what both allow; nothing when all is well."""
+        one, other = self.wanted
+        wrong: list[str] = []
+        # what another role gives a role that comes or goes is shown as its own, by MariaDB
+        staying = [role for role in self.roles if role in one.accounts and role in other.accounts]
+        for account in (*ACCOUNTS, *staying):
+            held, first, second = (each.held_by(account) for each in (found, one, other))
+            wrong += [f"{account} has {each}" for each in held - (first | second)]
+            if account in one.accounts and account in other.accounts:
+                wrong += [f"{account} has not {each}" for each in (first & second) - held]
+            kept = found.accounts.get(account)
+            if account in ACCOUNTS and kept and not any("<hash>" in line or "'*" in line for line in kept):
+                wrong.append(f"{account} has no password: {kept}")
+        return wrong
 
 
 @contextlib.contextmanager
@@ -138,4 +161,5 @@ def disturbed_server(server: str) -> Iterator[DisturbedServer]:
             host.apply()
             wanted.append(host.snapshot())
         host.wanted = wanted[2], wanted[1]
+        assert all(host.wanted[0].held_by(each) for each in (*ACCOUNTS[:4], *host.roles[:2]))
         yield host

@@ -47,9 +47,13 @@ class Snapshot:
             "open": [name for name in self.accounts if name.startswith(("@", "root@"))],
         }
 
-    def held_by(self, account: str) -> frozenset[Privilege]:
-        name, _, host = account.rpartition("@")
-        return frozenset(each[1:] for each in self.privileges if each[0] == f"'{name}'@'{host}'")
+    def held_by(self, account: str) -> frozenset[tuple[str, str]]:
+        """On what, and which privilege or role; that it may pass on what it has there is a privilege of its own. ``account`` as in ``accounts``."""
+        name, at, host = account.removeprefix("role ").rpartition("@")
+        grantees = (f"'{name}'@'{host}'",) if at else (f"'{host}'@''", host, f"'{host}'")
+        found = {each[1:] for each in self.privileges if each[0] in grantees and each[2] != "USAGE"}
+        passed_on = {(on, "GRANT OPTION") for on, _, option in found if option.startswith("Y")}
+        return frozenset({(on, privilege) for on, privilege, _ in found} | passed_on)
 
 
 class GovernedServer(Host):

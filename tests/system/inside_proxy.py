@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.system import inside_sql
 
-HARMLESS = (b"SELECT", b"SHOW", b"SET SESSION")
+HARMLESS = (b"SELECT", b"SHOW", b"SET SESSION", b"SET NAMES", b"SET AUTOCOMMIT")
 QUERY = 3
 
 

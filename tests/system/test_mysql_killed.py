@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.database_hosts import SERVERS
-from tests.system.disturbed_databases import DisturbedServer, disturbed_server, outside
+from tests.system.disturbed_databases import DisturbedServer, disturbed_server
 
 EVERY = bool(os.environ.get("AGENT_TEST_EVERY_POINT"))
 
@@ -43,7 +43,7 @@ def test_between_any_two_statements_nobody_may_do_more_or_less_than_before_and_a
         statements, snapshots = host.statements(), host.snapshots()
         assert len(statements) == len(snapshots) >= 10, statements
         for after, (statement, found) in enumerate(zip(statements, snapshots, strict=True)):
-            assert outside(found, *host.wanted) == [], f"after {statements[: after + 1]}, the last {statement}"
+            assert host.outside(found) == [], f"after {statements[: after + 1]}, the last {statement}"
         host.plan_disturbance()
         host.assert_reached(number, "undisturbed")
 
@@ -51,8 +51,8 @@ def test_between_any_two_statements_nobody_may_do_more_or_less_than_before_and_a
 def test_killed_at_any_statement_the_next_apply_finishes_the_work(host: DisturbedServer) -> None:
     counts = count_statements(host)
     killed = 0
-    for at in range(1, max(counts) + 1):
-        for what in ("before", "after") if EVERY else (("before", "after")[at % 2],):
+    for at in range(1, max(counts) + 1, 1 if EVERY else 4):
+        for what in ("before", "after") if EVERY else (("before", "after")[at // 4 % 2],):
             for number in (1, 0):
                 told = f"to spec {number}, killed {what} statement {at} was answered"
                 host.plan_disturbance(what=what, at=at)
@@ -62,13 +62,13 @@ def test_killed_at_any_statement_the_next_apply_finishes_the_work(host: Disturbe
                 assert run.status in (0, -9, 137), told
                 killed += run.status != 0
                 assert (run.status == 0) == (at > len(host.statements())), told
-                assert outside(host.snapshot(), *host.wanted) == [], told
+                assert host.outside(host.snapshot()) == [], told
 
                 host.plan_disturbance()
                 done = host.attempt_apply()
                 assert done.status == 0, f"{done.stdout}{done.stderr}{told}"
                 host.assert_reached(number, told)
-    assert killed >= sum(counts) - 2
+    assert killed >= (sum(counts) if EVERY else sum(counts) // 4) - 2
 
 
 def count_statements(host: DisturbedServer) -> list[int]:
@@ -101,7 +101,7 @@ def test_a_server_that_goes_away_fails_what_it_was_at_and_the_next_apply_finishe
         assert "Traceback" not in run.stderr, told
 
         host.bring_back()
-        assert outside(host.snapshot(), *host.wanted) == [], told
+        assert host.outside(host.snapshot()) == [], told
         host.plan_disturbance()
         done = host.attempt_apply()
         assert done.status == 0, f"{done.stdout}{done.stderr}{told}"
