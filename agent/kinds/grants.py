@@ -19,7 +19,7 @@ from agent.host.database_privileges import (
     PROCEDURE,
     TABLE,
 )
-from agent.kinds.rights import DEFAULT, Right, Statements, compare, compare_roles
+from agent.kinds.rights import DEFAULT, ROLE, Right, Statements, compare, compare_roles
 from agent.kinds.sql_names import pattern
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Step
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 ALL_ROLES = "ALL"
 """As a default role: all roles that the account has."""
+
+
+_ALWAYS = (ALL, GRANT_OPTION)
 
 
 class Given(NamedTuple):
@@ -110,13 +113,13 @@ class Grants(Resource):
     def _refuse_unknown(self, server: ServerGrants) -> None:
         """Raises HostError for what this server cannot do."""
         for level, _, _, privileges, _ in self.given:
-            if unknown := set(privileges) - server.everything[level] - {ALL, GRANT_OPTION}:
+            if unknown := set(privileges).difference(server.everything[level], _ALWAYS):
                 kind = "MariaDB" if server.mariadb else "MySQL"
                 message = f"this {kind} server knows no privilege {', '.join(sorted(unknown))} on a {level}"
                 raise HostError(
                     message, hint=f"SHOW PRIVILEGES lists what it knows; take it out of grants of {self.name}"
                 )
-        if server.mariadb and len(self._default()) > 1:
+        if self.default_roles and server.mariadb and len(self._default()) > 1:
             message = f"MariaDB activates one role at login, and {self.name} shall have {len(self._default())}"
             raise HostError(message, hint="say which one: default_role")
 
@@ -133,9 +136,11 @@ class Grants(Resource):
             missing |= compare_roles(self._roles(), self._default(), Granted())[0]
         else:
             missing, too_much = current.missing, current.too_much
-        yield from statements.granting(missing, wanted)
+        wide = {right for right in missing if right.on.level in (GLOBAL, DATABASE, ROLE)}
+        yield from statements.granting(wide, wanted)
         if any(right.what == DEFAULT for right in (*missing, *too_much)):
             yield statements.default_roles(self._default())
+        yield from statements.granting(missing - wide, wanted)
         yield from statements.revoking(too_much, wanted, mariadb=bool(current and current.mariadb))
 
     def _rights(self, *, literal: bool) -> dict[Target, frozenset[str]]:
@@ -145,8 +150,8 @@ class Grants(Resource):
                 target = Target(level, database if literal else pattern(database))
             else:
                 target = Target(level, database, name.lower() if level in (PROCEDURE, FUNCTION) else name)
-            rights = found.get(target, frozenset()) | set(privileges)
-            found[target] = rights | {on_column(privilege, column) for privilege, column in on_columns}
+            rights = {*privileges, *(on_column(privilege, column) for privilege, column in on_columns)}
+            found[target] = found.get(target, frozenset()).union(rights)
         return found
 
     def _roles(self) -> dict[Role, bool]:

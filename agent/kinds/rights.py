@@ -21,7 +21,8 @@ from agent.host.database_privileges import (
 from agent.steps import Sql
 
 ROLE, ADMIN, DEFAULT = "ROLE", "ADMIN OPTION", "DEFAULT ROLE"
-_ORDER = (GLOBAL, DATABASE, TABLE, PROCEDURE, FUNCTION)
+_ORDER = (GLOBAL, DATABASE, ROLE, TABLE, PROCEDURE, FUNCTION)
+"""The widest first, and last those that GRANT refuses while what they are on is not there."""
 
 Wanted = Mapping[Target, frozenset[str]]
 
@@ -47,6 +48,8 @@ def compare(wanted: Wanted, held: Granted, server: ServerGrants) -> tuple[set[Ri
     """What is missing and what is too much among privileges. ALL PRIVILEGES is all that this server knows there."""
     missing: set[Right] = set()
     too_much: set[Right] = set()
+    if wanted == held.rights and held.passes_all_on and not held.withheld:
+        return missing, too_much  # of most accounts there is nothing more to know
     for target in held.rights.keys() | wanted.keys():
         here, there = wanted.get(target, frozenset()), held.rights.get(target, frozenset())
         counting = there
@@ -72,6 +75,8 @@ def compare_roles(
     roles: Mapping[Role, bool], default: Collection[Role], held: Granted
 ) -> tuple[set[Right], set[Right]]:
     """What is missing and what is too much among roles."""
+    if not (roles or held.roles or held.default_roles):
+        return set(), set()
     wanted = _role_rights(roles, default)
     have = _role_rights(held.roles, held.default_roles)
     return wanted - have, have - wanted
@@ -97,7 +102,7 @@ class Statements:
     host: str | None
 
     def granting(self, missing: Iterable[Right], wanted: Wanted) -> Iterator[Sql]:
-        """Gives privileges and roles, the widest targets first; not default roles."""
+        """Gives privileges and roles; not default roles."""
         for target, words in _by_target(missing):
             if target.level == ROLE:
                 if words & {ROLE, ADMIN}:

@@ -269,6 +269,14 @@ def test_a_busy_server_is_a_temporary_failure(servers: Databases, library: Libra
         servers.perform(Sql(SOCKET, "DO 1"))
 
 
+def test_rights_on_what_is_not_there_say_what_would_do(servers: Databases, library: Library) -> None:
+    library.answers["GRANT SELECT ON `a`.`t` TO u"] = MySQLError(1146, "Table 'a.t' doesn't exist")
+
+    with pytest.raises(HostError, match="1146") as caught:
+        servers.perform(Sql(SOCKET, "GRANT SELECT ON `a`.`t` TO u"))
+    assert "create it" in caught.value.hint
+
+
 def test_every_way_to_log_in_of_an_account_is_seen(servers: Databases, library: Library) -> None:
     library.answers[facts.ACCOUNTS_MARIADB] = global_priv(
         (

@@ -105,8 +105,8 @@ def test_everything_that_is_missing_is_granted_before_anything_is_revoked() -> N
 
     assert statements(wanted, host(held)) == [
         "GRANT PROCESS ON *.*",
-        "GRANT SELECT ON `stu_db`.`t`",
         "GRANT %s",
+        "GRANT SELECT ON `stu_db`.`t`",
         "REVOKE SUPER ON *.*",
         "REVOKE SELECT ON `elsewhere`.*",
         "REVOKE DROP, SELECT ON `stu\\_db`.*",
@@ -292,8 +292,8 @@ def test_somebody_who_shall_have_nothing_loses_everything() -> None:
 
     assert [(step.statement, step.arguments) for step in said] == [
         ("SET DEFAULT ROLE NONE FOR %s@%s", WHO),
-        ("REVOKE PROXY ON %s@%s FROM %s@%s", ("root", "localhost", *WHO)),
         ("REVOKE %s FROM %s@%s", ("reader", *WHO)),
+        ("REVOKE PROXY ON %s@%s FROM %s@%s", ("root", "localhost", *WHO)),
         ("REVOKE ALL PRIVILEGES, GRANT OPTION FROM %s@%s", WHO),
     ]
 
