@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from agent.host.database_privileges import ALL, GRANT_OPTION
 from agent.kinds.grants import Given, GivenRole, Grants
 from agent.kinds.server import Server
 from agent.resource import Ref, Resource
+from agent.spec.expand_mysql import expand_mysql
 from agent.spec.expand_mysql_grants import expand_role, user_grants
 from agent.spec.sections.mysql_grants import target_of
 from agent.spec.source import Document, examine
@@ -113,3 +115,13 @@ def test_a_role_is_made_before_its_rights_and_these_before_those_who_have_it() -
     assert set(lead.needs()) >= {Ref("database_role", "lead"), Ref("database_role", "reader"), Ref("grants", "reader")}
     ann = grants("ann@localhost", WHOLE.replace(", REPLICA MONITOR", ""))
     assert set(ann.needs()) >= {Ref("grants", "lead"), Ref("grants", "reader"), Ref("database", "analysis")}
+
+
+@pytest.mark.parametrize(("server", "there"), [("mariadb", True), ("mysql", False), ("external, socket: /s", False)])
+def test_what_everybody_may_do_is_looked_at_on_a_mariadb_of_our_own(server: str, there: bool) -> None:
+    examined = examine([Document("s.yaml", f"mysql: {{server: {server}}}".encode())])
+    host: Any = SimpleNamespace(databases=None)
+    assert examined.spec
+    refs = {each.ref for each in expand_mysql(examined.spec, host)}
+
+    assert (Ref("grants", "PUBLIC") in refs) is there

@@ -133,17 +133,6 @@ class Databases:
         found.role_edges(self.rows(server, grants.ROLES_MARIADB if mariadb else grants.ROLES_MYSQL))
         return found.whole()
 
-    def grants(self, server: str) -> frozenset[tuple[str, str, str]]:
-        """User, host (in small letters) and the name, which is a pattern, of all grants on databases."""
-
-        def read() -> frozenset[tuple[str, str, str]]:
-            answer = self._answer(server, grants.ON_DATABASES)
-            host, user, database = (answer.names.index(name) for name in ("Host", "User", "Db"))
-            rows = answer.rows
-            return frozenset((row[user] or "", (row[host] or "").lower(), row[database] or "") for row in rows)
-
-        return self._once(server, "grants", read)
-
     def shown(self, server: str) -> tuple[int, int] | None:
         """From when until when the certificate is good that the server shows to new sessions; None when it shows none."""
 

@@ -11,7 +11,7 @@ from agent.kinds.server import Server
 from agent.resource import Ref, Resource
 from agent.spec.expand_client_file import expand_client_file
 from agent.spec.expand_mysql_external import external_server
-from agent.spec.expand_mysql_grants import expand_role
+from agent.spec.expand_mysql_grants import expand_role, public_grants
 from agent.spec.expand_mysql_server import expand_server, service
 from agent.spec.expand_mysql_users import expand_user
 
@@ -39,6 +39,8 @@ def expand_mysql(spec: Spec, host: Host) -> Iterator[Resource]:
     yield server
     for name, section in mysql.databases.items():
         yield Database(name, server.server, section.charset, section.collates, after=(server.ref,))
+    if mysql.server == "mariadb":
+        yield public_grants(server)
     for name, role in mysql.roles.items():
         yield from expand_role(name, role, server)
     for account, user in mysql.users.items():

@@ -28,6 +28,11 @@ def expand_role(name: str, section: RoleSection, server: Server | ExternalServer
     yield Grants(name, server.server, name, None, given, roles, after=after)
 
 
+def public_grants(server: Server | ExternalServer) -> Grants:
+    """What MariaDB's PUBLIC may do, everybody may: nothing, else accounts would have more than the spec says."""
+    return Grants("PUBLIC", server.server, "PUBLIC", after=(server.ref,))
+
+
 def user_grants(account: str, section: UserSection, server: Server | ExternalServer) -> Grants:
     """Roles come first: else who is given one instead of privileges would have neither for a moment."""
     name, _, host = account.rpartition("@")

@@ -332,6 +332,18 @@ def test_a_role_leaves_and_what_it_gave_with_it(host: GrantsHost) -> None:
     assert host.sql("SELECT User FROM mysql.user WHERE User = 'temp'") == ""
 
 
+def test_what_everybody_may_do_is_nothing(host: GrantsHost) -> None:
+    public, nobody = Grants("PUBLIC", SOCKET, "PUBLIC"), grants("ian")
+    assert host.right([public, user("ian"), nobody]) == ["unchanged", "create", "unchanged"]
+    if not host.mysql:  # which has no such thing
+        host.sql(
+            "GRANT SELECT ON other.* TO PUBLIC; GRANT PROCESS ON *.* TO PUBLIC; GRANT INSERT (x) ON other.t TO PUBLIC"
+        )
+        assert host.may("ian", "SELECT * FROM other.t")
+        assert host.right([public]) == ["delete"]
+    assert not host.may("ian", "SELECT * FROM other.t")
+
+
 def test_what_the_server_does_not_know_is_said_before_anything_is_done(host: GrantsHost) -> None:
     foreign = "BINLOG ADMIN" if host.mysql else "BACKUP_ADMIN"
     (said,) = host.work([grants("gus", Given("global", privileges=(foreign, "PROCESS")))])["first"]

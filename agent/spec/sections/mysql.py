@@ -164,7 +164,7 @@ class Mysql(Section):
         BeforeValidator(_unnamed, json_schema_input_type=Mapping[str, DatabaseRole | None]),
     ] = Field(
         default={},
-        description="Roles by name: rights that accounts have by having the role.",
+        description="Roles by name: rights that accounts have by having the role. What was granted to MariaDB's PUBLIC is revoked.",
         examples=[{"reader": {"grants": {"analysis": ["SELECT", "SHOW VIEW"]}}}],
     )
     client_file: Annotated[
