@@ -306,7 +306,7 @@ def test_what_was_persisted_by_hand_does_not_come_back(host: Settings) -> None:
     host.machine.run(["systemctl", "restart", host.unit])
     assert host.sql("SELECT @@GLOBAL.back_log") == "77\n"
 
-    assert "apply once more" in host.agent("apply", "--yes", status=3).stdout
+    host.agent("apply", "--yes", status=3)
     host.agent("apply", "--yes")
     assert host.sql("SELECT @@GLOBAL.back_log") == "90\n"
     assert "No changes." in host.agent("plan").stdout
