@@ -77,9 +77,10 @@ class Dumps:
         self._made: dict[tuple[str, str], str] = {}
 
     def contents(self, server: str, database: str) -> Contents:
-        """What is in a database. Raises as reading from a server does, and TemporaryError when it is not up."""
+        """What is in a database. Raises as reading from a server does, and as ``Sql`` steps do."""
         # MySQL may answer with figures of yesterday otherwise
-        self._databases.perform(Sql(server, "DO 0", on_mysql="SET SESSION information_schema_stats_expiry = 0"))
+        if not self._databases.mariadb(server):
+            self._databases.perform(Sql(server, "SET SESSION information_schema_stats_expiry = 0"))
         for name, tables, size in self._databases.rows(server, _CONTENTS):
             if name == database:
                 return Contents(int(tables or 0), int(float(size or 0)))
@@ -94,12 +95,12 @@ class Dumps:
             name = f"{name[:150]}-{zlib.crc32(name.encode()):08x}"
         return f"{self.directory}/{name}"
 
-    def made(self, server: str, database: str) -> str | None:
-        """The path of the dump that was made last here, by this process."""
-        return self._made.get((server, database))
+    def way_back(self, server: str, database: str) -> str:
+        """The command that reads back the dump that this process made last; nothing when it made none."""
+        return self._made.get((server, database), "")
 
-    def client(self, server: str) -> str:
-        """The command that reads a dump back into a server; it asks for the password, where there is one."""
+    def _client(self, server: str) -> str:
+        """The client of a server, as a person calls it; it asks for the password, where there is one."""
         name = "mariadb" if self._databases.mariadb(server) else "mysql"
         address = database_address.parse(server)
         if address is None:
@@ -116,7 +117,7 @@ class Dumps:
             directory = self.place(step.database)
             durable.make_directory(self.directory, 0o700, os.geteuid(), os.getegid())
             durable.make_directory(directory, 0o700, os.geteuid(), os.getegid())
-            path = _free_name(directory)
+            path, client = _free_name(directory), self._client(step.server)
             try:
                 self._write(step, f"{directory}/.dump{durable.NEW}", path)
             except OSError as error:
@@ -125,7 +126,7 @@ class Dumps:
                     hint=f"make room there, then try again, {_NO_DUMP}",
                 ) from error
             self._unused(step)
-            self._made[step.server, step.database] = path
+            self._made[step.server, step.database] = f"zcat '{path}' | {client}"
 
     def _write(self, step: Dump, new: str, path: str) -> None:
         durable.unlink(new)  # what a killed run left

@@ -65,8 +65,8 @@ class Database(Resource):
         return f"{what}; a dump goes to {host.dumps.place(self.name)}/ first"
 
     def way_back(self, host: Host) -> str:
-        path = host.dumps.made(self.server, self.name)
-        return f"the dump is kept; to get it back: zcat '{path}' | {host.dumps.client(self.server)}" if path else ""
+        command = host.dumps.way_back(self.server, self.name)
+        return f"the dump is kept; to get it back: {command}" if command else ""
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after
