@@ -20,7 +20,7 @@ from agent.host.database_privileges import (
     TABLE,
 )
 from agent.kinds.rights import DEFAULT, ROLE, Right, Statements, compare, compare_roles
-from agent.kinds.sql_names import pattern
+from agent.kinds.sql_names import LONGEST_PATTERN, TOO_LONG, TOO_LONG_HINT, pattern
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Step
 
@@ -112,7 +112,9 @@ class Grants(Resource):
 
     def _refuse_unknown(self, server: ServerGrants) -> None:
         """Raises HostError for what this server cannot do."""
-        for level, _, _, privileges, _ in self.given:
+        for level, database, _, privileges, _ in self.given:
+            if level == DATABASE and not server.literal and len(pattern(database)) > LONGEST_PATTERN:
+                raise HostError(f"{database} {TOO_LONG}", hint=TOO_LONG_HINT)
             if unknown := set(privileges).difference(server.everything[level], _ALWAYS):
                 kind = "MariaDB" if server.mariadb else "MySQL"
                 message = f"this {kind} server knows no privilege {', '.join(sorted(unknown))} on a {level}"

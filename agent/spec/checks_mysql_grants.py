@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from agent.host.database_privileges import GLOBAL, GRANT_OPTION, KNOWN, MARIADB_ONLY, MYSQL_ONLY, TABLE
+from agent.host.database_privileges import DATABASE, GLOBAL, GRANT_OPTION, KNOWN, MARIADB_ONLY, MYSQL_ONLY, TABLE
+from agent.kinds.sql_names import LONGEST_PATTERN, TOO_LONG, TOO_LONG_HINT, pattern
 
 from .explain import Finding
 from .sections.mysql import Mysql
@@ -47,6 +48,8 @@ def _grants(above: Keys, grants: Mapping[str, tuple[str, ...]], mysql: Mysql) ->
             hint = f"did you mean '{near}'?" if near else f"add {target.database} to mysql.databases"
             message = f"is a grant on the database '{target.database}', which is not declared"
             yield Finding(here, message, hint, at_key=True)
+        if target.level == DATABASE and len(pattern(target.database)) > LONGEST_PATTERN:
+            yield Finding(here, TOO_LONG, TOO_LONG_HINT, at_key=True)
         whole = {privilege for privilege in privileges if not privilege_of(privilege)[1]}
         if "ALL" in whole and len(privileges) > len(whole & {"ALL", GRANT_OPTION}):
             hint = "keep ALL alone, or only the others; GRANT OPTION may stand beside it"

@@ -306,12 +306,22 @@ def test_somebody_who_shall_have_nothing_loses_everything() -> None:
         (alice(on_database("SHOW CREATE ROUTINE")), False, "knows no privilege SHOW CREATE ROUTINE on a database"),
         (alice(roles=(GivenRole("a"), GivenRole("b")), default_roles=("ALL",)), True, "activates one role at login"),
     ],
+    ids=["of MySQL", "of MariaDB", "on a database", "roles"],
 )
 def test_what_the_server_cannot_do_is_an_error_of_the_plan(wanted: Grants, mariadb: bool, said: str) -> None:
     with pytest.raises(HostError, match=said) as caught:
         wanted.read(host(mariadb=mariadb))
     assert caught.value.hint
     assert wanted.read(host(mariadb=not mariadb)) is None
+
+
+def test_a_name_that_cannot_be_escaped_is_an_error_of_the_plan() -> None:
+    name = "a" * 63 + "_"
+    with pytest.raises(HostError, match="64 characters") as caught:
+        alice(on_database("SELECT", database=name)).read(host())
+    assert "tables" in caught.value.hint
+    assert statements(alice(Given("table", name, "t", ("SELECT",))), host()) == [f"GRANT SELECT ON `{name}`.`t`"]
+    assert statements(alice(on_database("SELECT", database=name)), host(literal=True, mariadb=False))
 
 
 @pytest.mark.parametrize(
