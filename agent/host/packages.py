@@ -181,7 +181,7 @@ class _Apt:
         if _lists_age() > _FRESH:  # what is read below makes them look fresh
             self._update(must=False)
         self._say("reading the index of the new repository")
-        durable.make_directory(_CANDIDATES, 0o700, 0, 0)
+        durable.make_directory(_CANDIDATES, 0o700, os.geteuid(), os.getegid())
         candidate = f"{_CANDIDATES}/{os.path.basename(step.path)}"
         durable.replace(candidate, step.source.encode(), mode=0o600)
         try:

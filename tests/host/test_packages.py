@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import HostError
+from agent.errors import HostError, TemporaryError
 from agent.host import packages
 from agent.host.looks import Looks
 from agent.host.packages import Packages, is_interrupted, lock_holder, parse_status
 from agent.host.programs import Finished
+from agent.steps import AddRepository
 from agent.steps import Packages as Step
 from tests.host.parts import Scripted
 
@@ -173,3 +174,56 @@ def test_asking_for_a_lock_does_not_take_it(tmp_path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
+
+
+def add(programs: Scripted, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(packages, "_CANDIDATES", str(place / "candidates"))
+    step = AddRepository(str(place / "x.sources"), "Types: deb\n", "mysql.repository.key (/k.asc, AB)")
+    Packages(Looks(), programs).add_repository(step)
+
+
+def test_a_repository_is_put_in_place_once_it_was_read_alone(
+    dpkg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = Scripted()
+    add(programs, monkeypatch, tmp_path)
+
+    assert (tmp_path / "x.sources").read_text() == "Types: deb\n"
+    assert f"Dir::Etc::SourceList={tmp_path}/candidates/x.sources" in programs.ran[-1]
+    assert "Dir::Etc::SourceParts=/dev/null" in programs.ran[-1]
+    assert not list((tmp_path / "candidates").iterdir())
+
+
+GPGV = "W: GPG error: file:/srv/r ./ InRelease: The following signatures couldn't be verified: NO_PUBKEY 0123456789ABCDEF\n"
+SQV = "W: OpenPGP signature verification failed: file:/srv/r ./ InRelease: Sub-process /usr/bin/sqv returned an error code (1)\n"
+UNSIGNED = "E: The repository 'file:/srv/r ./ InRelease' is not signed.\n"
+
+
+@pytest.mark.parametrize("words", [GPGV + UNSIGNED, SQV + UNSIGNED, UNSIGNED])
+def test_a_repository_whose_signature_is_not_believed_is_not_put_in_place(
+    dpkg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
+) -> None:
+    with pytest.raises(HostError, match=r"not signed by mysql.repository.key \(/k.asc, AB\)") as caught:
+        add(Scripted({"update": Finished(100, "", words)}), monkeypatch, tmp_path)
+
+    assert not isinstance(caught.value, TemporaryError)
+    assert not (tmp_path / "x.sources").exists()
+    assert not list((tmp_path / "candidates").iterdir())
+
+
+def test_a_repository_that_cannot_be_reached_is_worth_another_try(
+    dpkg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed = Finished(100, "", "E: Failed to fetch https://repo.example.org/x  Could not resolve 'repo.example.org'\n")
+
+    with pytest.raises(TemporaryError, match="cannot be read"):
+        add(Scripted({"update": failed}), monkeypatch, tmp_path)
+    assert not (tmp_path / "x.sources").exists()
+
+
+def test_without_mysql_in_the_distribution_the_way_out_is_named(dpkg: Path) -> None:
+    unknown = Finished(100, "", "E: Package 'mysql-server' has no installation candidate\n")
+
+    with pytest.raises(HostError) as caught:
+        Packages(Looks(), Scripted({"install": unknown})).perform(Step(install=("mysql-server",)))
+    assert "mysql.repository" in caught.value.hint
