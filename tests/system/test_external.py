@@ -228,3 +228,22 @@ def test_while_it_is_down_all_else_is_applied_and_nothing_hangs(applied: Databas
         machine.run("systemctl stop silent", check=False)
         machine.run(["systemctl", "start", applied.unit])
         applied.log_all()
+
+
+def test_passwords_are_rotated_and_databases_dumped_there_too(applied: DatabaseHost) -> None:
+    before = agent(applied, "secret", "show", "mysql.writer-40-25").stdout
+    done = agent(applied, "secret", "rotate", "writer@%")
+    assert done.status == 0, done.stderr
+    assert agent(applied, "secret", "show", "mysql.writer-40-25").stdout != before
+    assert agent(applied, "verify").status == 0
+
+    without = SPEC.replace("[my_data]", "[]")
+    for privilege in ("SELECT", "ALL"):
+        without = without.replace(f"grants: {{my_data: [{privilege}]}}", "grants: {}")
+    write_spec(applied.machine, without)
+    done = agent(applied, "apply", "--yes", "--allow-data-loss")
+    assert done.status == 0, done.stdout
+    assert "my_data" not in applied.sql("SHOW DATABASES")
+    dump = applied.machine.run("zcat /var/lib/agent/dumps/my_data/*").stdout
+    assert "my_data" in dump
+    assert "CANARY" not in dump + done.stdout + done.stderr
