@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.sandbox.sources import Archive, archives, pip_folders, pip_settings, put
+from agent.sandbox.sources import Archive, Sources, archives, pip_folders, pip_settings, put
 
 DEBIAN = (Archive("http://ftp.debian.org/debian"), Archive("http://security.debian.org/debian-security"))
 
@@ -90,3 +90,16 @@ def test_a_link_in_a_root_is_replaced_and_not_followed(tmp_path: Path) -> None:
     put(root, "etc/resolv.conf", "nameserver 127.0.0.1\n")
     assert outside.read_text() == "untouched"
     assert not (root / "etc/resolv.conf").is_symlink()
+
+
+def test_the_rolling_release_has_one_suite_and_an_index_that_may_be_old(tmp_path: Path) -> None:
+    here = Sources(Archive("http://mirror.example.org/debian"), Archive("http://x"), "", "", (), (), ())
+    for suite in ("sid", "trixie"):
+        here.install(tmp_path / suite, suite)
+
+    rolling = (tmp_path / "sid/etc/apt/sources.list.d/debian.sources").read_text()
+    assert "Suites: sid\n" in rolling
+    assert "security" not in rolling
+    assert "Check-Valid-Until" in (tmp_path / "sid/etc/apt/apt.conf.d/90agent").read_text()
+    assert "Suites: trixie-security" in (tmp_path / "trixie/etc/apt/sources.list.d/debian.sources").read_text()
+    assert "Check-Valid-Until" not in (tmp_path / "trixie/etc/apt/apt.conf.d/90agent").read_text()
