@@ -159,3 +159,15 @@ def test_two_hundred_accounts_are_made_and_checked_in_seconds(host: Databases) -
     assert done["logins"] == ["many7@localhost"]
     assert "CANARY" not in host.said()
     host.work(remove=apply)
+
+
+def test_an_account_that_keeps_its_password_is_looked_after_but_for_that(host: Databases) -> None:
+    kept = DatabaseUser("kept@localhost", SOCKET, "kept", keeps_password=True, max_user_connections=5)
+    missing = host.work([kept])["first"]
+    assert missing == [f"HostError: {SOCKET}: there is no account kept@localhost, and 'password: keep' makes none"]
+
+    host.sql("CREATE USER kept@localhost IDENTIFIED BY 'its own'")
+    done = host.work([kept], logins=[("kept", "its own")])
+    assert (done["first"], done["second"]) == (["update max_user_connections"], ["unchanged"])
+    host.sql("ALTER USER kept@localhost IDENTIFIED BY 'another'")
+    assert host.work([kept], logins=[("kept", "another")])["first"] == ["unchanged"]
