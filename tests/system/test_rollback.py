@@ -66,8 +66,8 @@ UNHEALTHY = {
         "mysql:\n", "mysql:\n  extra_settings: {innodb_buffer_pool_sizzle: 64M}\n",
         "unknown variable", (DATABASE_OPTIONS,), (JUPYTER, MARIADB, TICKER), 'mariadb -e "SELECT 1"',
     ),
-    "an address that the database server cannot have": Unhealthy(
-        "mysql:\n", "mysql:\n  bind_address: 192.0.2.1\n",
+    "a directory that the database server does not find": Unhealthy(
+        "mysql:\n", "mysql:\n  extra_settings: {tmpdir: /nonexistent}\n",
         "systemctl restart mariadb.service", (DATABASE_OPTIONS,), (JUPYTER, TICKER), 'mariadb -e "SELECT 1"',
     ),
     "a unit that does not start": Unhealthy(
@@ -132,7 +132,7 @@ def test_what_does_not_work_is_taken_back_and_stays_back(host: Host, case: Unhea
 )
 def test_a_run_that_is_killed_before_it_goes_back_is_made_up_for(host: Host, moment: str) -> None:
     before = host.run(f"cat {DATABASE_OPTIONS}")
-    host.write_spec(SPEC.replace("mysql:\n", "mysql:\n  bind_address: 192.0.2.1\n"))
+    host.write_spec(SPEC.replace("mysql:\n", "mysql:\n  extra_settings: {tmpdir: /nonexistent}\n"))
 
     kill = f"strace -f -qq -o /dev/null -P /var/lib/agent -e trace=fsync,renameat -e inject={moment} agent apply"
     killed = host.machine.run(kill, check=False)
@@ -140,7 +140,7 @@ def test_a_run_that_is_killed_before_it_goes_back_is_made_up_for(host: Host, mom
     report = host.apply(status=4)
 
     assert killed.status in (-9, 137), killed.stdout
-    assert "192.0.2.1" in in_between
+    assert "/nonexistent" in in_between
     assert "systemctl" in report["rolled_back"]
     assert host.run(f"cat {DATABASE_OPTIONS}") == before
     host.run('mariadb -e "SELECT 1"')
