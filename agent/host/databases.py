@@ -223,7 +223,7 @@ class Databases:
             self._looks.saw(question, None)
             raise
         self._looks.saw(question, sql.digest(rows))
-        return _Answer(names, tuple(tuple(_text(value) for value in row) for row in rows))
+        return _Answer(names, tuple([tuple([_text(value) for value in row]) for row in rows]))
 
     def _query(self, server: str, statement: bytes, patience: float = 0) -> tuple[tuple[str, ...], tuple[sql.Row, ...]]:
         connection, begun = self._connection(server, patience), time.monotonic()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from agent.resource import Outcome, Ref, Resource
 
 
+_ASIDE = (steps.StoreSecret, steps.StoreHash, steps.ForgetSecret, steps.Keep, steps.Remember)
+"""Steps that change nothing of what is read together: units, database servers, packages."""
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where the agent keeps what it keeps."""
@@ -130,7 +134,8 @@ class Host:
     def perform(self, step: steps.Step) -> None:
         """Does one step, wholly or not at all where the host allows it. Raises HostError (TemporaryError when worth trying again)."""
         self._performers[type(step)](step)
-        self.forget()
+        if not isinstance(step, _ASIDE):
+            self.forget()
 
     def forget(self) -> None:
         """What was read together is read anew at the next question: something was changed."""
