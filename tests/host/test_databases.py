@@ -252,7 +252,9 @@ def test_a_server_that_did_not_answer_in_time_is_not_waited_for_by_every_resourc
     servers: Databases, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 10_000, 9))
-    monkeypatch.setattr(databases.time, "monotonic", lambda: next(now) / 2)  # each look at the clock is 4.5 s later
+    monkeypatch.setattr(
+        "agent.host.databases.time.monotonic", lambda: next(now) / 2
+    )  # each look at the clock is 4.5 s later
     library.answers[facts.ACCOUNTS_MARIADB] = MySQLError(2013, "Lost connection to server during query")
     with pytest.raises(NotYetReadable, match="no answer within"):
         servers.accounts(SOCKET)
