@@ -171,10 +171,12 @@ def test_drift_by_hand_is_seen_and_repaired(host: Databases) -> None:
 def test_a_server_that_is_open_to_everyone_is_closed(host: Databases) -> None:
     host.sql(
         "CREATE USER ''@localhost; CREATE USER ''@box; CREATE USER root@'%' IDENTIFIED BY 'x';"
-        f"CREATE USER root@'127.0.0.1' {'IDENTIFIED WITH auth_socket' if host.mysql else ''};"
         "CREATE DATABASE IF NOT EXISTS test; GRANT ALL ON test.* TO ''@localhost;"
-        "INSERT INTO mysql.db (Host, Db, User, Select_priv) VALUES ('%', 'test\\\\_%', '', 'Y'); FLUSH PRIVILEGES;"
-        f"ALTER USER root@localhost IDENTIFIED {'WITH caching_sha2_password' if host.mysql else ''} BY ''"  # noqa: S608  # nothing of anybody else's
+        "INSERT INTO mysql.db (Host, Db, User, Select_priv) VALUES ('%', 'test\\\\_%', '', 'Y'); FLUSH PRIVILEGES"
+    )
+    host.sql(
+        f"CREATE USER root@'127.0.0.1' {'IDENTIFIED WITH auth_socket' if host.mysql else ''};"
+        f"ALTER USER root@localhost IDENTIFIED {'WITH caching_sha2_password' if host.mysql else ''} BY ''"
     )
     done = host.work([SERVER], logins=[("root", ""), ("anybody", "")])
 
