@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agent.host.database_grants import identifier
+
 LONGEST_PATTERN = 64
 """Characters that a server takes as the name of a database in a grant, escapes among them."""
 TOO_LONG = "is a name that no grant can be on: with its _ and % escaped it has more than 64 characters"
@@ -10,7 +12,7 @@ TOO_LONG_HINT = "grant on its tables one by one, or give the database a shorter 
 
 def quoted(name: str) -> str:
     """The name of a database or table, between backticks."""
-    return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+    return identifier(name).replace("%", "%%")
 
 
 def pattern(database: str) -> str:
