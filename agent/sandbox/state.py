@@ -52,8 +52,7 @@ class Lease:
 def claim() -> Lease:
     """A new lease with a name and network that no other host has."""
     with _registry():
-        taken = {int(path.read_text()) for path in RUN.glob("*/number")}
-        number = free_number(taken)
+        number = free_number({_number(directory) for directory in RUN.glob("try-*")})
         directory = RUN / f"try-{uuid.uuid4().hex[:8]}"
         directory.mkdir(mode=0o700)
         lock = _lock(directory)
@@ -67,12 +66,20 @@ def sweep() -> list[str]:
     swept = []
     with _registry():
         for directory in sorted(RUN.glob("try-*")):
-            lock = _lock(directory)
-            if lock is not None:
-                number = directory / "number"
-                Lease(directory.name, int(number.read_text()) if number.exists() else -1, lock).remove()
-                swept.append(directory.name)
+            with contextlib.suppress(FileNotFoundError):  # its owner takes it away just now
+                lock = _lock(directory)
+                if lock is not None:
+                    Lease(directory.name, _number(directory), lock).remove()
+                    swept.append(directory.name)
     return swept
+
+
+def _number(directory: Path) -> int:
+    """Of a host's network; -1 while it has none yet, and when its owner is taking it away."""
+    try:
+        return int((directory / "number").read_text())
+    except (FileNotFoundError, ValueError):
+        return -1
 
 
 def _lock(directory: Path) -> int | None:
