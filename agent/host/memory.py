@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from agent.steps import Remember
 
 _LONGEST = 4096
+_CODED = re.compile(r"%([0-9a-f]+)\.")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@-\\")
 
 
@@ -22,6 +24,11 @@ def file_name(key: str) -> str:
         return "%."  # never a character: those have a number
     name = "".join(each if each in _PLAIN else f"%{ord(each):x}." for each in key)
     return f"%{ord('.'):x}.{name[1:]}" if name[0] == "." else name
+
+
+def _key(name: str) -> str:
+    """What a file name stands for."""
+    return _CODED.sub(lambda found: chr(int(found.group(1), 16)), name) if name != "%." else ""
 
 
 class Memory:
@@ -43,6 +50,11 @@ class Memory:
         answer = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, look.digest(content))
         self._looks.saw(("file", path), answer)
         return content.decode(errors="replace")
+
+    def below(self, prefix: str) -> list[str]:
+        """The keys that begin so and have something kept under them."""
+        names = self._looks.ask("names", self._directory) or ()
+        return [key for key in map(_key, names) if key.startswith(prefix)]
 
     def perform(self, step: Remember) -> None:
         """Keeps or forgets. Raises HostError."""

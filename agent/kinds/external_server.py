@@ -10,7 +10,8 @@ from agent.errors import HostError
 from agent.host import database_address, database_rights
 from agent.host.database_rights import Need
 from agent.host.passwords import ED25519
-from agent.resource import Change, Ref, Resource, State
+from agent.kinds import privilege_tables
+from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Step
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExternalServerState(State):
-    """That it can be used; nothing else of it is managed."""
+    """That it can be used, and is not at odds with what the agent wrote; nothing else of it is managed."""
 
     usable: bool
+    owed: tuple[str, ...] = ()
+    """For whose sake it must read its tables of privileges again."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,11 @@ class ExternalServer(Resource):
                 f"{database_address.place(self.server)}: the server has not loaded the plugin {ED25519}",
                 hint="have its owner run: INSTALL SONAME 'auth_ed25519'; or take 'plugin: ed25519' out of mysql.users",
             )
-        return ExternalServerState(usable=True)
+        return ExternalServerState(usable=True, owed=privilege_tables.owed(host))
 
-    def steps(self, change: Change) -> Iterator[Step]:  # noqa: ARG002  # there is never anything to do
-        yield from ()
+    def steps(self, change: Change) -> Iterator[Step]:
+        if change.action is Action.UPDATE:
+            yield from privilege_tables.made_up_for(self.server, change.current.owed)
 
     def needs(self) -> tuple[Ref, ...]:
         return self.after

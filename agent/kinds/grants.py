@@ -19,6 +19,7 @@ from agent.host.database_privileges import (
     PROCEDURE,
     TABLE,
 )
+from agent.kinds.privilege_tables import noted
 from agent.kinds.rights import DEFAULT, ROLE, Right, Statements, compare, compare_roles
 from agent.kinds.sql_names import LONGEST_PATTERN, TOO_LONG, TOO_LONG_HINT, pattern
 from agent.resource import Action, Change, Ref, Resource, State
@@ -126,6 +127,9 @@ class Grants(Resource):
             raise HostError(message, hint="say which one: default_role")
 
     def steps(self, change: Change) -> Iterator[Step]:
+        return noted(self._statements(change), self.name)
+
+    def _statements(self, change: Change) -> Iterator[Step]:
         statements = Statements(self.server, self.user, self.host)
         current: GrantsState | None = change.current
         if change.action is Action.DELETE:

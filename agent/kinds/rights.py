@@ -18,6 +18,7 @@ from agent.host.database_privileges import (
     PROXY,
     TABLE,
 )
+from agent.kinds.privilege_tables import FLUSH
 from agent.steps import Sql
 
 ROLE, ADMIN, DEFAULT = "ROLE", "ADMIN OPTION", "DEFAULT ROLE"
@@ -148,7 +149,7 @@ class Statements:
     def in_memory(self) -> Sql:
         """Makes MySQL forget what its tables no longer have: a dynamic privilege that was given with and without GRANT OPTION
         is in memory twice, of which REVOKE takes one, and so for ever if it is the wrong one (seen with 9.7)."""
-        return Sql(self.server, "DO 0", on_mysql="FLUSH PRIVILEGES")
+        return Sql(self.server, "DO 0", on_mysql=FLUSH)
 
     def _revoking_role(self, target: Target, words: frozenset[str], *, mariadb: bool) -> Iterator[Sql]:
         role = (target.database, target.name) if target.name else (target.database,)
@@ -178,7 +179,7 @@ class Statements:
             " WHERE User = %s AND Host IN (%s, %s) AND Db = %s AND Table_name = %s",
             (bits, self.user, *hosts, target.database, target.name),
         )
-        yield Sql(self.server, "FLUSH PRIVILEGES")
+        yield Sql(self.server, FLUSH)
 
     def default_roles(self, roles: Iterable[Role]) -> Sql:
         """Makes these the roles that are active from login on."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from agent.host.passwords import ED25519
+from agent.kinds import privilege_tables
 from agent.resource import Action, Change, Ref, Resource, State
 from agent.steps import Sql, Step
 
@@ -53,6 +54,8 @@ class ServerState(State):
     """Whether a client can be asked to send its files (LOAD DATA LOCAL); only managed where nobody else looks after variables."""
     ed25519: bool | None = None
     """Whether it has loaded MariaDB's plugin of that name; only managed where an account wants it."""
+    owed: tuple[str, ...] = ()
+    """For whose sake it must read its tables of privileges again."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Server(Resource):
             ed25519=not databases.mariadb(self.server) or ED25519 in databases.plugins(self.server)
             if self.ed25519
             else None,
+            owed=privilege_tables.owed(host),
         )
 
     def _unlocked(self, accounts: Iterable[DatabaseAccount]) -> tuple[str, ...]:
@@ -122,6 +126,11 @@ class Server(Resource):
     def steps(self, change: Change) -> Iterator[Step]:
         if change.action is not Action.UPDATE:
             return
+        if change.touches("owed"):
+            yield from privilege_tables.made_up_for(self.server, change.current.owed)
+        yield from privilege_tables.noted(self._securing(change), self.name)
+
+    def _securing(self, change: Change) -> Iterator[Step]:
         current: ServerState = change.current
         for host in current.root_passwordless:
             # first: from here on root is let in as the system's root only, which is how the agent comes
@@ -137,7 +146,7 @@ class Server(Resource):
             statement = f"DELETE FROM mysql.{grant.table} WHERE Host = %s AND User = %s AND Db = %s"  # noqa: S608  # one of _GRANT_TABLES
             yield Sql(self.server, statement, where)
         if current.test_grants:
-            yield Sql(self.server, "FLUSH PRIVILEGES")
+            yield Sql(self.server, privilege_tables.FLUSH)
         for account in current.unlocked:
             user, _, host = account.rpartition("@")
             yield Sql(self.server, "ALTER USER %s@%s ACCOUNT LOCK", (user, host))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.host import look
@@ -56,3 +57,16 @@ def test_two_keys_are_two_files(one: str, other: str) -> None:
     assert (file_name(one) == file_name(other)) == (one == other)
     assert os.sep not in file_name(one)
     assert file_name(one)[0] != "."
+
+
+@settings(deadline=None, max_examples=30)  # each waits for the disk
+@given(st.sets(st.text(st.characters(codec="utf-8"), max_size=12), max_size=4))
+def test_what_is_kept_is_found_by_how_its_key_begins(keys: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        memory = Memory(f"{directory}/memory", Looks())
+        assert memory.below("") == []
+        for key in keys:
+            memory.perform(Remember(f"flush.{key}", "owed"))
+        memory.perform(Remember("other", "x"))
+
+        assert sorted(memory.below("flush.")) == sorted(f"flush.{key}" for key in keys)

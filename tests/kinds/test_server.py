@@ -12,6 +12,7 @@ from agent.host.passwords import ED25519, stored_form
 from agent.kinds.server import Server, opens_test
 from agent.records import from_record, to_record
 from agent.resource import Action, Change, differences
+from agent.steps import Remember, Sql
 
 SOCKET = "/run/mysqld/mysqld.sock"
 SERVER = Server("mariadb", SOCKET, declared=("Declared@localhost", "elsewhere@Box"))
@@ -34,6 +35,7 @@ def host(
     test: bool | None = None,
     local_infile: bool = False,
     own: tuple[str, str] = ("root", "localhost"),
+    owed: tuple[str, ...] = (),
 ) -> Any:
     """``grants``: table, host, user, database. ``test``: whether the database called test is empty; None when there is none."""
     everybody = (LOCAL_ROOT, account("alice", "%"), *accounts)
@@ -46,7 +48,8 @@ def host(
             databases=lambda _: {} if test is None else {"test": DatabaseFacts("utf8mb4", "x")},
             test_is_empty=lambda _: test,
             local_infile=lambda _: local_infile,
-        )
+        ),
+        memory=SimpleNamespace(below=lambda prefix: [f"{prefix}{each}" for each in owed]),
     )
 
 
@@ -59,6 +62,20 @@ def steps(on: Any, server: Server | None = None) -> list[Any]:
 
 def test_a_fresh_debian_installation_needs_nothing() -> None:
     assert steps(host()) == []
+
+
+def test_a_server_that_was_to_read_its_tables_again_is_made_to_by_the_next_pass() -> None:
+    flush, *forgotten = steps(host(owed=("alice@%", "bob@%")))
+
+    assert flush == Sql("/run/mysqld/mysqld.sock", "FLUSH PRIVILEGES")
+    assert forgotten == [Remember("flush.alice@%", None), Remember("flush.bob@%", None)]
+
+
+def test_that_it_must_is_known_before_a_row_is_taken_and_until_it_did() -> None:
+    first, *_, flush, last = steps(host(grants=(("db", "%", "", "test"),)))
+
+    assert (first, last) == (Remember(f"flush.{SERVER.name}", "owed"), Remember(f"flush.{SERVER.name}", None))
+    assert flush.statement == "FLUSH PRIVILEGES"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +132,7 @@ def test_a_fresh_debian_installation_needs_nothing() -> None:
     ],
 )
 def test_what_is_open_is_closed(on: Any, wanted: list[tuple[str, ...]]) -> None:
-    assert [(step.statement, *step.arguments) for step in steps(on)] == wanted
+    assert [(step.statement, *step.arguments) for step in steps(on) if isinstance(step, Sql)] == wanted
 
 
 def test_files_of_clients_are_closed_where_nobody_else_looks_after_variables() -> None:

@@ -14,9 +14,10 @@ from agent.errors import HostError
 from agent.host import look
 from agent.host.databases import Databases
 from agent.host.looks import Looks
+from agent.host.memory import Memory
 from agent.records import from_record
 from agent.resource import Action, Change, NotYetReadable, Resource, differences
-from agent.steps import SecretRef
+from agent.steps import Remember, SecretRef
 
 SOCKET = "/run/mysqld/mysqld.sock"
 
@@ -29,6 +30,7 @@ class Inside:
         self.looks = Looks()
         known: Any = self
         self.databases = Databases(self.looks, known)
+        self.memory = Memory("/run/inside-memory", self.looks)
 
     def value(self, ref: SecretRef) -> str | None:
         return self._secrets.get(ref.at)
@@ -47,6 +49,9 @@ class Inside:
         action = Action.DELETE if desired is None else Action.CREATE if current is None else Action.UPDATE
         for step in resource.steps(Change(resource, action, current, desired, found)):
             assert "CANARY" not in repr(step)
+            if isinstance(step, Remember):
+                self.memory.perform(step)
+                continue
             self.databases.perform(step)  # type: ignore[arg-type]
             self.databases.forget()
         after = resource.read(host)
