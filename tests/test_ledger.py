@@ -119,7 +119,8 @@ def test_threads_that_wait_for_the_disk_wait_together(tmp_path: Path, monkeypatc
             time.sleep(0.001)
         assert not any(each.done() for each in (first, *others))
         slow.set()
-    assert waits == [2, 7], "the five others together"
+    # the last of them may have written its line, and not yet counted it, when the others begin to wait
+    assert waits in ([2, 7], [2, 7, 7]), "the five others together"
 
 
 def test_a_torn_last_line_is_dropped_and_later_lines_are_whole(tmp_path: Path, host: Any) -> None:
