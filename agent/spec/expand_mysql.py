@@ -12,15 +12,13 @@ from agent.resource import Ref, Resource
 from agent.spec.expand_client_file import expand_client_file
 from agent.spec.expand_mysql_external import external_server
 from agent.spec.expand_mysql_grants import expand_role, public_grants
-from agent.spec.expand_mysql_server import expand_server, service
+from agent.spec.expand_mysql_server import SOCKET, expand_server, service
 from agent.spec.expand_mysql_users import expand_user
 
 if TYPE_CHECKING:
     from agent.host.machine import Host
     from agent.spec.sections.mysql import Mysql
     from agent.spec.spec import Spec
-
-SOCKET = "/run/mysqld/mysqld.sock"
 
 
 def expand_mysql(spec: Spec, host: Host) -> Iterator[Resource]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agent.spec.sections.mysql import Mysql
 
 SOCKET = "/run/mysqld/mysqld.sock"
-
 _MARIADBD = "/usr/sbin/mariadbd"
 
 
