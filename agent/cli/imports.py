@@ -10,7 +10,7 @@ from agent.adoption import adoption, text
 from agent.cli.console import say
 from agent.errors import AgentError, Exit, UsageError
 from agent.host.machine import Host
-from agent.spec.expand_mysql import SOCKET
+from agent.spec.expand_mysql_server import SOCKET
 
 
 def import_mysql(options: argparse.Namespace) -> int:
