@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 
 from agent.errors import Exit
 from tests.spec.broken import cases
 from tests.system import roots
 from tests.system.conftest import Boot
 
-AT_LEAST = 200
+ENOUGH = 200
 
 # applies each spec in a process of its own, and says what each said
 DRIVER = """
@@ -37,9 +38,8 @@ mariadb -NBe 'SELECT * FROM mysql.global_priv; SELECT * FROM mysql.db; SHOW DATA
 def test_hundreds_of_broken_specs_are_refused_and_change_nothing(applied: Boot) -> None:
     machine = applied()
     machine.run("rm /etc/agent/spec.d/90-mirror.yaml")  # merged into them, it would mend some
-    broken = list(cases())[::2]  # the pure tests have them all
+    broken = random.Random(1).sample(list(cases()), ENOUGH)  # the pure tests have them all
     texts = [case.text for case in broken]
-    assert len(texts) >= AT_LEAST
     before = machine.run(PICTURE).stdout
 
     said = json.loads(machine.run(["python3", "-c", DRIVER], stdin=json.dumps(texts), timeout=900).stdout)

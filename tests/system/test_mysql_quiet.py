@@ -63,6 +63,8 @@ class Witness:
 def host(request: pytest.FixtureRequest) -> Iterator[GovernedServer]:
     with governed_server(request.param, *BEFORE, spec=spec(5)) as host:
         host.agent("apply")
+        checks = ["pgrep", "-f", "/etc/mysql/debian-start"]  # Debian's own, of tables, after the server was started
+        wait_for(lambda: not host.machine.run(checks, check=False).stdout, "the distribution's checks are done")
         yield host
 
 
