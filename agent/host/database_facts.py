@@ -61,7 +61,7 @@ class DatabaseAccount:
     """What a connection must have: nothing, ``SSL``, ``X509`` or ``SPECIFIED``."""
     old_password: bytes = field(default=b"", repr=False)
     """What MySQL keeps of the password before, while that is good as well."""
-    password_expires: str = "default"  # noqa: S105
+    password_expires: str = "default"  # noqa: S105  # when, not which
     """``default`` (the server's), ``never``, or days such as ``90d``."""
     password_expired: bool = False
     """Whether somebody said so; not that it has become too old."""

@@ -75,7 +75,7 @@ class DatabaseUser(Resource):
     """How the server keeps the password; empty: as is usual for it."""
     keeps_password: bool = False
     """The account must be there, and how it logs in is not looked at."""
-    password_expires: str = "default"  # noqa: S105
+    password_expires: str = "default"  # noqa: S105  # when, not which
     """``default`` (the server's), ``never``, or days such as ``90d``."""
     locked: bool = False
     max_queries_per_hour: int = 0

@@ -205,7 +205,7 @@ class KnownSettings(Resource):
         """Raises HostError for one that it does not know."""
         try:
             _reported(host, self.server, self.names)
-        except NotYetReadable:
+        except NotYetReadable:  # it is started later, with the option file: then it says so itself
             pass
         except HostError as error:
             if _UNKNOWN in str(error):

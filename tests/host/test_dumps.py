@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,3 +194,37 @@ def test_a_long_name_is_cut_and_still_its_own(site: Site) -> None:
 def test_what_is_in_a_database_is_counted(site: Site) -> None:
     assert site.dumps.contents(SOCKET, "work") == Contents(12, 3500000)
     assert site.dumps.contents(SOCKET, "empty") == Contents(0, 0)
+
+
+def test_a_session_that_came_while_it_was_dumped_may_have_written_and_is_a_reason_not_to_drop(site: Site) -> None:
+    site.tool(WELL)
+    asked = iter(([], [("work", "alice", "1")]))
+    site.server.rows = lambda _server, _statement: next(asked)  # type: ignore[method-assign]
+
+    with pytest.raises(TemporaryError, match=r"sessions have work open: alice \(1\)"):
+        site.dumps.perform(Dump(SOCKET, "work"))
+
+    assert site.dumps.way_back(SOCKET, "work") == ""
+
+
+def test_a_dump_is_on_the_disk_before_it_has_its_name_and_the_name_before_anything_is_dropped(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.tool(WELL)
+    order: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def to_disk(file: int) -> None:
+        order.append("fsync")
+        fsync(file)
+
+    def named(old: str, new: str) -> None:
+        order.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", to_disk)
+    monkeypatch.setattr(os, "rename", named)
+
+    site.dumps.perform(Dump(SOCKET, "work"))
+
+    assert order[order.index("rename") - 1 :] == ["fsync", "rename", "fsync"]

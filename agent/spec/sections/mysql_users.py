@@ -35,7 +35,7 @@ def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
         return True
-    except ValueError:
+    except ValueError:  # then a network, or a name
         pass
     address, slash, mask = host.partition("/")
     if slash:
